@@ -1,0 +1,157 @@
+"""
+What follows when an order is placed: ten effects, and one more when a shipment is opened.
+
+Each shows one way an effect can be. The rests between attempts are short, so that a demo moves;
+a real shop would begin at ten seconds. Timeout and attempts are the same for all of them, so
+they stand in the settings.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import requests
+from django.db import transaction
+from django.db.models import F, QuerySet
+from django.utils import timezone
+
+from example_project.shop.events import OrderPlaced, order_placed, shipment_opened
+from example_project.shop.models import CURSED, LoyaltyAccount, LoyaltyEntry, Order, Shipment
+from example_project.shop.partners import AnswerLost, call, find_payment
+from reliable_effects import ONCE, Backoff, EffectContext, Poison, Uncertain, effect
+
+BACKOFF = Backoff(first=timedelta(milliseconds=500), longest=timedelta(seconds=4))
+
+Ctx = EffectContext[OrderPlaced]
+
+
+def find_charge(order: Order, ctx: Ctx) -> bool | None:
+    """Ask the payment partner whether the charge of an unanswered call was made."""
+    try:
+        charge = find_payment(ctx.idempotency_key)
+    except requests.RequestException:
+        return None
+    if charge is None:
+        return False
+    _mark_paid(order, charge["id"])
+    return True
+
+
+@effect(
+    "shop.charge_card",
+    on=order_placed,
+    queue="payments",
+    dependency="payment",
+    verify=find_charge,
+    backoff=BACKOFF,
+)
+def charge_card(order: Order, ctx: Ctx) -> None:
+    """Charge the customer's card. A lost answer is asked after before anything is sent again."""
+    try:
+        charge = call("payment", ctx, order=order.reference, amount=str(order.total))
+    except AnswerLost as error:
+        raise Uncertain(str(error)) from error
+    _mark_paid(order, charge["id"])
+
+
+@charge_card.owed(since="placed_at", grace=timedelta(minutes=15), debt=ONCE)
+def unpaid_orders() -> QuerySet[Order]:
+    """Which orders still owe a charge?"""
+    return Order.objects.filter(status=Order.Status.PLACED, charge_id=None)
+
+
+def _mark_paid(order: Order, charge_id: str) -> None:
+    Order.objects.filter(pk=order.pk).update(charge_id=charge_id, status=Order.Status.PAID)
+
+
+@effect("shop.send_receipt", on=order_placed, dependency="mail", backoff=BACKOFF)
+def send_receipt(order: Order, ctx: Ctx) -> None:
+    """Mail the customer a receipt."""
+    call("mail", ctx, order=order.reference, to=order.email, subject=f"Your order {order}")
+    Order.objects.filter(pk=order.pk).update(receipt_sent_at=timezone.now())
+
+
+@effect("shop.reserve_stock", on=order_placed, dependency="warehouse", backoff=BACKOFF)
+def reserve_stock(order: Order, ctx: Ctx) -> None:
+    """Set the goods aside in the warehouse."""
+    call(
+        "warehouse",
+        ctx,
+        order=order.reference,
+        product=order.product.slug,
+        quantity=order.quantity,
+    )
+
+
+@effect("shop.update_crm", on=order_placed, dependency="crm", backoff=BACKOFF)
+def update_crm(order: Order, ctx: Ctx) -> None:
+    """Tell the customer file about the order."""
+    call("crm", ctx, order=order.reference, email=order.email)
+
+
+@effect(
+    "shop.track_analytics",
+    on=order_placed,
+    dependency="analytics",
+    harmless_to_repeat=True,
+    backoff=BACKOFF,
+)
+def track_analytics(order: Order, ctx: Ctx) -> None:
+    """Count the sale. Analytics knows repeats by their key, so a group may run again."""
+    call("analytics", ctx, order=order.reference, placed_from=ctx.payload.placed_from)
+
+
+@effect(
+    "shop.index_order",
+    on=order_placed,
+    dependency="search",
+    harmless_to_repeat=True,
+    backoff=BACKOFF,
+)
+def index_order(order: Order, ctx: Ctx) -> None:
+    """Make the order searchable. The index holds the last write, so repeats change nothing."""
+    call("search", ctx, order=order.reference, text=f"{order.email} {order.product.name}")
+
+
+@effect("shop.add_loyalty_points", on=order_placed, atomic=True)
+def add_loyalty_points(order: Order, ctx: Ctx) -> None:  # noqa: ARG001  # our own rows need no key
+    """Give the customer points: our own rows only, so `atomic` makes it exactly once."""
+    points = int(order.total)
+    account, _ = LoyaltyAccount.objects.get_or_create(email=order.email)
+    LoyaltyEntry.objects.create(account=account, order=order, points=points)
+    LoyaltyAccount.objects.filter(pk=account.pk).update(points=F("points") + points)
+
+
+@effect(
+    "shop.gift_wrap",
+    on=order_placed,
+    dependency="giftwrap",
+    still_needed=lambda order: order.gift,
+    backoff=BACKOFF,
+)
+def gift_wrap(order: Order, ctx: Ctx) -> None:
+    """Have the order wrapped; not needed where it is no gift, and then it ends as skipped."""
+    call("giftwrap", ctx, order=order.reference, quantity=order.quantity)
+
+
+@effect("shop.print_label", on=order_placed, dependency="labels", backoff=BACKOFF)
+def print_label(order: Order, ctx: Ctx) -> None:
+    """Print the address label. No label sticks to a cursed vase: that needs a person."""
+    if order.product.slug == CURSED:
+        raise Poison("No label sticks to a cursed vase.")
+    call("labels", ctx, order=order.reference)
+
+
+@effect("shop.open_shipment", on=order_placed)
+def open_shipment(order: Order, ctx: Ctx) -> None:  # noqa: ARG001  # the emit knows its delivery
+    """Open a shipment and say so. A repeat finds the same shipment and the same event."""
+    with transaction.atomic():
+        shipment, _ = Shipment.objects.get_or_create(order=order)
+        shipment_opened.emit(shipment)
+
+
+@effect("shop.notify_carrier", on=shipment_opened, dependency="carrier", backoff=BACKOFF)
+def notify_carrier(shipment: Shipment, ctx: EffectContext[dict[str, object]]) -> None:
+    """Order the carrier to come, and keep the reference it gives."""
+    answer = call("carrier", ctx, order=shipment.order.reference)
+    Shipment.objects.filter(pk=shipment.pk).update(carrier_reference=answer["id"])

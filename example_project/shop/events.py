@@ -1,0 +1,21 @@
+"""What happens in the shop, in the past tense."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from example_project.shop.models import Order, Shipment
+from reliable_effects import Event
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrderPlaced:
+    placed_from: str  # "web" or "command"
+
+
+order_placed: Event[Order, OrderPlaced] = Event(
+    "shop.order_placed", subject="shop.Order", payload=OrderPlaced
+)
+shipment_opened: Event[Shipment, dict[str, object]] = Event(
+    "shop.shipment_opened", subject="shop.Shipment"
+)
