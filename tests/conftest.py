@@ -1,0 +1,77 @@
+"""Fixtures for all tests: the servers, and at the end of a run what was not tested."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.services import Given, Missing, Postgres, RabbitMQ, Redis, Server, obtain
+
+_GAP = "service: "  # how the reason of a skip begins where a program is missing
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[Redis | Given]:
+    yield from _served(lambda: obtain(Redis))
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_server() -> Iterator[RabbitMQ | Given]:
+    yield from _served(lambda: obtain(RabbitMQ))
+
+
+@pytest.fixture(scope="session")
+def spare_postgres() -> Iterator[Postgres]:
+    """A PostgreSQL beside the one that Django's connections use: this one may be killed."""
+    yield from _served(lambda: Postgres().start())
+
+
+@pytest.fixture(params=["redis", "rabbitmq"])
+def broker(request: pytest.FixtureRequest) -> Redis | RabbitMQ | Given:
+    """Both brokers in turn: start, stop, kill, restart, freeze, thaw, wipe, url, port."""
+    return request.getfixturevalue(f"{request.param}_server")
+
+
+_servers: list[Server | Given] = []
+
+
+def _served(start):
+    try:
+        server = start()
+    except Missing as missing:
+        if os.environ.get("REQUIRE_SERVICES") == "1":
+            pytest.fail(f"{_GAP}{missing}", pytrace=False)
+        pytest.skip(f"{_GAP}{missing}")
+    _servers.append(server)
+    yield server
+    _servers.remove(server)
+    server.discard()
+
+
+@pytest.fixture(autouse=True)
+def _servers_survive_each_test() -> Iterator[None]:
+    """What a test killed or froze, the next one finds running."""
+    yield
+    for server in _servers:
+        server.heal()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    gaps: dict[str, int] = {}
+    for report in terminalreporter.stats.get("skipped", []):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else ""
+        if _GAP in reason:
+            gap = reason.partition(_GAP)[2]
+            gaps[gap] = gaps.get(gap, 0) + 1
+    if not gaps:
+        return
+    lines = [f"{tests} tests: {gap}" for gap, tests in gaps.items()]
+    terminalreporter.section("not tested")
+    for line in lines:
+        terminalreporter.line(line)
+    if "TEST_GAPS" in os.environ:  # tests/run.py repeats them after its last database
+        with Path(os.environ["TEST_GAPS"]).open("a") as file:
+            file.writelines(f"{line}\n" for line in lines)
