@@ -1,0 +1,43 @@
+# The front door. Each target makes the environment it needs (scripts/environment).
+VENV ?= .venv
+PYTHON := $(VENV)/bin/python
+export VENV
+
+.DEFAULT_GOAL := help
+.PHONY: help demo prove test lint types docs services clean
+
+help: ## list these targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-16s %s\n", $$1, $$2}'
+
+demo: ## a shop on a web page: orders, workers, partners, admin; Ctrl-C ends it
+	@scripts/environment demo
+	@$(PYTHON) -m example_project.demo $(ARGS)
+
+prove: ## the same without a browser: 200 orders while workers and broker are killed
+	@scripts/environment demo
+	@$(PYTHON) -m example_project.prove $(ARGS)
+
+test: ## all tests, once per database; ARGS="-k rollback -x" goes to pytest
+	@scripts/environment test
+	@$(PYTHON) -m tests.run $(ARGS)
+
+lint: ## style, formatting, and which module may import which
+	@scripts/environment lint
+	@$(PYTHON) -m ruff check .
+	@$(PYTHON) -m ruff format --check .
+	@$(VENV)/bin/lint-imports
+
+types: ## mypy --strict
+	@scripts/environment test
+	@scripts/environment types
+	@$(PYTHON) -m mypy
+
+docs: ## build the documentation into docs/_build/html
+	@scripts/environment docs
+	@$(PYTHON) -m sphinx -W --keep-going -q docs docs/_build/html
+
+services: ## install PostgreSQL, Redis and RabbitMQ for the tests (Debian and Ubuntu)
+	@scripts/services
+
+clean: ## remove the environment and all that was built
+	rm -rf .venv .demo .nox dist build docs/_build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
