@@ -7,7 +7,7 @@ import re
 import secrets
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
@@ -65,11 +65,12 @@ class Customers:
         self._threads = threads
         self._pace = pace
         self._away = threading.Event()
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="customer")
-        self._running: list = []
+        self._running: list[Future[None]] = []
 
     def start(self) -> None:
-        self._running = [self._pool.submit(self._shop_around) for _ in range(self._threads)]
+        pool = ThreadPoolExecutor(self._threads, thread_name_prefix="customer")
+        self._running = [pool.submit(self._shop_around) for _ in range(self._threads)]
+        pool.shutdown(wait=False)  # no more customers than these
 
     @property
     def are_done(self) -> bool:
@@ -77,15 +78,16 @@ class Customers:
 
     def wait(self) -> Told:
         """Wait until all orders are placed; raise what a customer stumbled over."""
-        for customer in self._running:
-            customer.result()
-        self._pool.shutdown()
+        try:
+            for customer in self._running:
+                customer.result()
+        finally:
+            self.send_away()
         return self.told
 
     def send_away(self) -> None:
-        """Place nothing more."""
+        """Place nothing more; those who wait for an answer get it first."""
         self._away.set()
-        self._pool.shutdown()
 
     def _shop_around(self) -> None:
         with requests.Session() as session:
@@ -118,6 +120,8 @@ class Customers:
             form["gift"] = "on"
         # Without an answer the same form is sent again, as a person would: it is the same order.
         for _ in range(_TRIES):
+            if self._away.is_set():
+                break
             try:
                 answer = session.post(
                     self._shop, data=form, timeout=_PATIENCE, allow_redirects=False

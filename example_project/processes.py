@@ -74,9 +74,9 @@ class Process:
                 # A group of its own: Ctrl-C in the terminal reaches us alone, and we stop the
                 # others in order; and what it forks can be killed together with it.
                 start_new_session=True,
-                # Safe, and of use, only where the main thread starts the processes: Linux
-                # takes the end of the starting thread for the parent's death.
-                preexec_fn=_die_with_parent,  # noqa: PLW1509  # no other thread holds a lock here
+                # Start processes from the main thread only: Linux takes the end of the thread
+                # that started one for the end of its parent.
+                preexec_fn=_die_with_parent,  # noqa: PLW1509  # one system call, and no lock
             )
 
     def wait_until_ready(self, seconds: float = 60) -> None:
@@ -87,9 +87,12 @@ class Process:
         for _ in until(seconds):
             if not self.is_alive():
                 raise NotReady(self, "ended before it was ready")
-            if self._ready is None or self._ready(self):
+            if self.is_ready():
                 return
         raise NotReady(self, f"was not ready after {seconds:g} s")
+
+    def is_ready(self) -> bool:
+        return self._ready is None or self._ready(self)
 
     def is_alive(self) -> bool:
         return self._popen is not None and self._popen.poll() is None

