@@ -57,7 +57,7 @@ idempotency key. Press a button to make a partner misbehave.</p>
 <th>How it behaves
 $partners
 </table></div>
-<h2>Last arrivals</h2>
+<h2>$heading</h2>
 <div class="card"><table>
 <tr><th>Time<th>Partner<th>Order<th>Answer<th>Effect<th>Idempotency key
 $arrivals
@@ -71,8 +71,10 @@ def render(
     behaviours: dict[str, dict[str, float]],
     counts: dict[str, dict[str, int]],
     arrivals: list[dict[str, Any]],
+    order: str = "",
 ) -> str:
     return _PAGE.substitute(
+        heading=f"Arrivals for {escape(order)}, newest first" if order else "Last arrivals",
         partners="\n".join(
             _partner_row(name, behaviour, counts.get(name, {}))
             for name, behaviour in behaviours.items()

@@ -5,7 +5,7 @@ The partners on a socket.
     GET  /payment/find?key=      what became of a payment: 200 with the charge, or 404
     GET  /ledger                 every arrival (?partner=, ?order=, ?last=)
     GET, POST or PUT /behaviour  how the partners (mis)behave
-    GET  /                       a page for people; its buttons POST there
+    GET  /                       a page for people (?order=); its buttons POST there
 """
 
 from __future__ import annotations
@@ -88,7 +88,11 @@ class _Handler(BaseHTTPRequestHandler):
         query = {name: values[-1] for name, values in parse_qs(url.query).items()}
         match url.path:
             case "/":
-                self._send(HTTPStatus.OK, "text/html; charset=utf-8", self._page().encode())
+                self._send(
+                    HTTPStatus.OK,
+                    "text/html; charset=utf-8",
+                    self._page(query.get("order", "")).encode(),
+                )
             case "/ledger":
                 last = int(query["last"]) if query.get("last", "").isdigit() else None
                 self._answer(
@@ -155,12 +159,13 @@ class _Handler(BaseHTTPRequestHandler):
             return
         self._send(HTTPStatus.SEE_OTHER, "text/plain", b"", {"Location": "/"})
 
-    def _page(self) -> str:
+    def _page(self, order: str) -> str:
         ledger = self.server.ledger
         return page.render(
             behaviours=self.server.behaviours.as_json(),
             counts=ledger.counts(),
-            arrivals=ledger.arrivals(last=30),
+            arrivals=ledger.arrivals(reference=order, last=40),
+            order=order,
         )
 
     def _read(self) -> bytes | None:
