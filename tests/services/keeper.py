@@ -9,6 +9,7 @@ end, SIGKILL included, the pipe closes; then the keeper kills the server and rem
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import pwd
 import shutil
@@ -57,6 +58,7 @@ def _every_process() -> list[tuple[int, int]]:
 
 
 def _keep(folder: str, user: str, *command: str) -> int:
+    _adopt_orphans()
     as_user = {}
     if user:
         group = pwd.getpwnam(user).pw_gid
@@ -73,17 +75,30 @@ def _keep(folder: str, user: str, *command: str) -> int:
         signal_tree(os.getpid(), signal.SIGKILL)
 
     threading.Thread(target=watch, daemon=True).start()
-    code = server.wait()
-    _sweep_group(server.pid)
+    while server.returncode is None:  # any child may end first: orphans that we adopted
+        pid, status = os.wait()
+        if pid == server.pid:
+            server.returncode = os.waitstatus_to_exitcode(status)
+    _end_what_is_left(server.pid)
     if tests_are_gone.is_set():
         shutil.rmtree(folder, ignore_errors=True)
-    return code
+    return server.returncode
 
 
-def _sweep_group(group: int) -> None:
-    """Kill what outlived its parent, and so is in the group but no longer in the tree."""
+def _adopt_orphans() -> None:
+    """Whose parent dies becomes our child, and so stays in the tree. Linux only."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(36, 1)  # PR_SET_CHILD_SUBREAPER
+
+
+def _end_what_is_left(group: int) -> None:
+    """Kill what outlived the server, and leave no zombie for an init that may not care."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(group, signal.SIGKILL)
+    signal_tree(os.getpid(), signal.SIGKILL)
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            os.wait()
 
 
 if __name__ == "__main__":
