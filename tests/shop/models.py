@@ -1,1 +1,19 @@
+"""The smallest shop: a subject, and rows that its effects write."""
+
 from __future__ import annotations
+
+from django.db import models
+
+
+class Order(models.Model):
+    status = models.CharField(max_length=20, default="placed")
+    charge_id = models.CharField(max_length=80, blank=True)
+    placed_at = models.DateTimeField(auto_now_add=True)
+
+
+class LedgerEntry(models.Model):
+    """One line for each time an effect did something; the tests' outside world."""
+
+    order_pk = models.IntegerField()
+    what = models.CharField(max_length=80)
+    key = models.CharField(max_length=80)

@@ -1,0 +1,3 @@
+"""What would break the promises, found before it does."""
+
+from __future__ import annotations

@@ -1,0 +1,70 @@
+"""
+The one clock that decides: the database's, at the beginning of the statement.
+
+Worker clocks stray, and a transaction's `now()` stands still while it waits, so neither may say
+whether a lease is over (design, rule 8).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import DateTimeField, Func
+
+_shift = timedelta(0)  # moved by reliable_effects.testing only
+
+
+def now_sql(connection: BaseDatabaseWrapper) -> str:
+    """The SQL of "now" for *connection*: microseconds, on SQLite milliseconds; always UTC."""
+    seconds = _shift.total_seconds()
+    match connection.vendor:
+        case "postgresql":
+            moved = f" + INTERVAL '{seconds} seconds'" if seconds else ""
+            return f"(statement_timestamp(){moved})"
+        case "mysql":
+            moved = f" + INTERVAL {seconds} SECOND" if seconds else ""
+            return f"(UTC_TIMESTAMP(6){moved})"
+        case "sqlite":
+            moved = f", '{seconds:+f} seconds'" if seconds else ""
+            # %% because Django's cursors format. Six digits, because SQLite compares instants as text.
+            return f"(STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', 'now'{moved}) || '000')"
+        case vendor:
+            raise NotImplementedError(f"reliable_effects does not support {vendor!r} databases.")
+
+
+class DbNow(Func):
+    """`now_sql` as an expression: `.filter(due_at__lte=DbNow())`."""
+
+    output_field = DateTimeField()
+
+    def as_sql(  # type: ignore[override]  # django-stubs wants the template arguments we do not use
+        self, compiler: Any, connection: BaseDatabaseWrapper, **_: Any
+    ) -> tuple[str, list[Any]]:
+        return now_sql(connection), []
+
+
+def read_clock(using: str) -> datetime:
+    """What the database's clock says now. One round trip."""
+    connection = connections[using]
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT {now_sql(connection)}", ())
+        (value,) = cursor.fetchone()
+    if isinstance(value, str):
+        value = datetime.fromisoformat(value)
+    return value if value.tzinfo else value.replace(tzinfo=UTC)
+
+
+@contextmanager
+def moved(by: timedelta) -> Iterator[None]:
+    """Move "now" for this process while the block runs: a tool for tests, never for workers."""
+    global _shift  # noqa: PLW0603  # one clock per process is the point
+    before, _shift = _shift, _shift + by
+    try:
+        yield
+    finally:
+        _shift = before

@@ -1,0 +1,113 @@
+"""
+The settings: one dict, `RELIABLE_EFFECTS`, read on first use and frozen.
+
+Keys are the field names of `Settings` in upper case. Every key has a default that works.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from datetime import timedelta
+from difflib import get_close_matches
+from functools import cache
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+from django.core.signals import setting_changed
+
+NAME = "RELIABLE_EFFECTS"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Settings:
+    """What a project may set. Spans are `timedelta`."""
+
+    # The way to the workers
+    transport: str = "auto"  # "auto", "celery", "none", or a dotted path to send(queue, hint)
+    databases: tuple[str, ...] = ("default",)  # aliases that have our tables and are swept
+    queue: str = (
+        "effects"  # of effects that name none; our own, so nothing of yours waits behind us
+    )
+    publish_patience: timedelta = timedelta(
+        seconds=1
+    )  # what a request waits for the broker at most
+    publish_rest: timedelta = timedelta(seconds=30)  # how long a failed broker is left alone
+
+    # An effect's run
+    max_attempts: int = 8  # runs in all, the first included
+    max_kills: int = 3  # workers that one delivery may take with it before it is set aside
+    timeout: timedelta = timedelta(seconds=60)  # of one run, where the effect names none
+    lease_grace: timedelta = timedelta(seconds=30)  # from the timeout to the end of the lease
+    max_snooze: timedelta = timedelta(days=7)  # all snoozes of one delivery together
+    max_unknown: timedelta = timedelta(hours=24)  # how long a name may be unknown to every worker
+
+    # The sweeps
+    relay_period: timedelta = timedelta(seconds=2)
+    relay_grace: timedelta = timedelta(seconds=10)  # how long a hint may take before the next one
+    relay_outstanding: int = 2000  # hinted, unclaimed rows per queue, at most
+    rescue_period: timedelta = timedelta(seconds=10)
+    prune_period: timedelta = timedelta(minutes=10)
+    unconsumed_after: timedelta = timedelta(seconds=60)  # due work and no claim: nobody is there
+    sweep_in_workers: bool = True  # Celery workers sweep on a timer of their own
+    retention: timedelta = timedelta(days=7)  # of what ended well; nothing else is ever pruned
+
+    # What is stored
+    payload_limit: int = 64 * 1024  # bytes of JSON
+    error_limit: int = 8 * 1024  # bytes of an exception's message, and of its traceback
+    redact: str = "reliable_effects.outbox.failures.redact"  # dotted path: str -> str
+    trace_id: str = ""  # dotted path to () -> str: the caller's trace id, stored with each event
+    release: str = ""  # your release's name, stored with each attempt that went wrong
+
+
+def settings() -> Settings:
+    """
+    The project's settings.
+
+    Raises:
+        ImproperlyConfigured: a key is unknown, or a value has the wrong type; both are named.
+    """
+    return _read()
+
+
+@cache
+def _read() -> Settings:
+    from django.conf import settings as project  # noqa: PLC0415  # not configured at import time
+
+    given: Any = getattr(project, NAME, {})
+    if not isinstance(given, Mapping):
+        raise ImproperlyConfigured(f"{NAME} is a {type(given).__name__}; it needs to be a dict.")
+    kinds = {field.name.upper(): type(field.default) for field in fields(Settings)}
+    values: dict[str, Any] = {}
+    for key, value in given.items():
+        if key not in kinds:
+            close = get_close_matches(str(key).upper(), kinds, n=1)
+            did_you_mean = f" Did you mean {close[0]!r}?" if close else ""
+            raise ImproperlyConfigured(f"Unknown key {key!r} in {NAME}.{did_you_mean}")
+        values[key.lower()] = _checked(key, value, kinds[key])
+    return Settings(**values)
+
+
+def _checked(key: str, value: Any, kind: type) -> Any:
+    if kind is tuple and isinstance(value, list):
+        value = tuple(value)
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise ImproperlyConfigured(
+            f"{NAME}[{key!r}] is {value!r}; it needs to be a {kind.__name__}."
+            + (" Write timedelta(seconds=…)." if kind is timedelta else "")
+        )
+    if kind is timedelta and value <= timedelta(0):
+        raise ImproperlyConfigured(
+            f"{NAME}[{key!r}] is {value!r}; it needs to be longer than zero."
+        )
+    if kind is int and value < 1:
+        raise ImproperlyConfigured(f"{NAME}[{key!r}] is {value!r}; it needs to be at least 1.")
+    return value
+
+
+def _forget(*, setting: str, **_: Any) -> None:
+    if setting == NAME:
+        _read.cache_clear()
+
+
+setting_changed.connect(_forget, dispatch_uid="reliable_effects.conf")

@@ -1,0 +1,214 @@
+"""Effects: the code that must run because of an event, and how it wants to be run."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, Generic, Literal, TypeVar
+
+from django.db.models import QuerySet
+
+from ..conf import settings
+from .backoff import Backoff
+from .context import EffectContext
+from .event import Event, checked_names, declared_at
+from .owed import Debt, OwedQuery
+from .registry import Emitted, registry
+
+S = TypeVar("S")
+P = TypeVar("P")
+
+SubjectGone = Literal["poison", "skip", "run"]
+
+
+@dataclass(eq=False, kw_only=True)
+class Effect(Generic[S, P]):
+    """A declared effect. Called like the function it was made from; `promise` owes it."""
+
+    function: Callable[[S, EffectContext[P]], None] = field(repr=False)
+    name: str
+    on: Event[S, P] | None
+    own_event: Event[S, P] = field(repr=False)  # what a promise is written under
+    aliases: tuple[str, ...]
+    place: str = field(repr=False)
+    backoff: Backoff
+    verify: Callable[[S, EffectContext[P]], bool | None] | None = field(repr=False)
+    still_needed: Callable[[S], bool] | None = field(repr=False)
+    expires_after: timedelta | None
+    max_runtime: timedelta | None
+    dependency: str
+    harmless_to_repeat: bool
+    atomic: bool
+    subject_gone: SubjectGone
+    owed_query: OwedQuery | None = field(default=None, repr=False)
+    _max_attempts: int | None = None
+    _timeout: timedelta | None = None
+    _queue: str | None = None
+
+    def __call__(self, subject: S, ctx: EffectContext[P]) -> None:
+        self.function(subject, ctx)
+
+    @property
+    def max_attempts(self) -> int:
+        return self._max_attempts or settings().max_attempts
+
+    @property
+    def timeout(self) -> timedelta:
+        return self._timeout or settings().timeout
+
+    @property
+    def queue(self) -> str:
+        return self._queue or settings().queue
+
+    @property
+    def lease(self) -> timedelta:
+        """How long a worker may stay silent before others take over."""
+        return self.timeout + settings().lease_grace
+
+    @property
+    def identity(self) -> str:
+        """What keys are derived from: the oldest name this effect has had."""
+        return self.aliases[0] if self.aliases else self.name
+
+    @property
+    def event(self) -> Event[S, P]:
+        """The event whose subject and payload this effect gets."""
+        return self.on or self.own_event
+
+    def promise(
+        self,
+        subject: S,
+        /,
+        payload: P | None = None,
+        *,
+        once: str | None = None,
+        using: str | None = None,
+    ) -> Emitted:
+        """
+        Owe this one effect for *subject*, in the open transaction; no event need be declared.
+
+        Takes the place of `task.delay_on_commit(subject.pk)`. Raises what `Event.emit` raises.
+        """
+        return registry.writer.emit(
+            self.own_event, (self,), [(subject, payload)], once=once, source="promise", using=using
+        )[0]
+
+    def owed(
+        self, *, since: str, grace: timedelta, debt: Debt
+    ) -> Callable[[Callable[[], QuerySet[Any]]], Callable[[], QuerySet[Any]]]:
+        """
+        Say which subjects still owe this effect: a function that returns a queryset of them.
+
+        It is the re-check before each run. `since` names the field that says since when a row has
+        been owing, `grace` how long that is nobody's worry. `debt` is ONCE, or a function from
+        the subject to a string that tells several debts of one subject apart; the delivery's key
+        is derived from it, so the same debt promised twice is one delivery.
+        """
+        if self.owed_query is not None:
+            raise ValueError(f"Effect {self.name!r} has an owed query already; it can have one.")
+        if self.event.subject is None:
+            raise ValueError(f"Effect {self.name!r} has no subject; only a row can owe something.")
+
+        def attach(query: Callable[[], QuerySet[Any]]) -> Callable[[], QuerySet[Any]]:
+            self.owed_query = OwedQuery(query=query, since=since, grace=grace, debt=debt)
+            return query
+
+        return attach
+
+
+def effect(
+    name: str,
+    *,
+    on: Event[S, P] | None = None,
+    subject: str | None = None,
+    aliases: Sequence[str] = (),
+    max_attempts: int | None = None,
+    backoff: Backoff | None = None,
+    timeout: timedelta | None = None,
+    max_runtime: timedelta | None = None,
+    queue: str | None = None,
+    dependency: str = "",
+    verify: Callable[[S, EffectContext[P]], bool | None] | None = None,
+    still_needed: Callable[[S], bool] | None = None,
+    expires_after: timedelta | None = None,
+    harmless_to_repeat: bool = False,
+    atomic: bool = False,
+    subject_gone: SubjectGone = "poison",
+) -> Callable[[Callable[[S, EffectContext[P]], None]], Effect[S, P]]:
+    """
+    Declare an effect: `@effect("shop.charge_card", on=order_placed)`.
+
+    name: what rows carry; `aliases` are its earlier names, oldest first.
+    on: the event that owes it; without one it is owed by `promise()`, and `subject` names its model.
+    max_attempts: runs in all, the first included. backoff: the rest between them.
+    timeout: of one run, begun anew by `ctx.heartbeat()`; max_runtime bounds their sum.
+    queue: which workers take it. dependency: the partner it needs, to be seen beside it.
+    verify: `(subject, ctx)` → True (it happened), False (it did not), None (cannot tell); asked
+    when a run ended without an answer.
+    still_needed: asked for the subject right before each run; False ends as SKIPPED.
+    expires_after: counted from the event; later than that ends as SKIPPED.
+    harmless_to_repeat: run again after it succeeded it changes nothing, so it may be claimed and
+    completed in groups. atomic: its writes and its completion are one transaction.
+    subject_gone: where the subject's row is deleted: "poison", "skip", or "run" (it gets None).
+
+    Raises:
+        TypeError, ValueError: at decoration, naming the argument.
+    """
+    declared = checked_names("effect", name, aliases)
+    place = declared_at(1)
+    if on is not None and subject is not None:
+        raise ValueError(f"Effect {name!r}: on= has a subject already; leave subject= out.")
+    if harmless_to_repeat and (atomic or verify is not None):
+        raise ValueError(
+            f"Effect {name!r}: harmless_to_repeat=True goes with neither atomic=True nor verify=."
+            " What is harmless to repeat needs no transaction around it and no question after it."
+        )
+    if max_attempts is not None and max_attempts < 1:
+        raise ValueError(f"Effect {name!r}: max_attempts={max_attempts}; the first run counts.")
+    if subject_gone not in ("poison", "skip", "run"):
+        raise ValueError(
+            f"Effect {name!r}: subject_gone={subject_gone!r}; 'poison', 'skip', 'run'?"
+        )
+    if queue is not None and not queue:
+        raise ValueError(f"Effect {name!r}: queue='' is no queue.")
+    for argument, span in (
+        ("timeout", timeout), ("max_runtime", max_runtime), ("expires_after", expires_after),
+    ):  # fmt: skip
+        if span is not None and (not isinstance(span, timedelta) or span <= timedelta(0)):
+            raise ValueError(f"Effect {name!r}: {argument}={span!r}; give a positive timedelta.")
+
+    def declare(function: Callable[[S, EffectContext[P]], None]) -> Effect[S, P]:
+        if inspect.iscoroutinefunction(function):
+            raise TypeError(
+                f"Effect {name!r} is an async def. Django has no async atomic(), so an effect is a"
+                " plain function: write `def`, and call asgiref.sync.async_to_sync inside."
+            )
+        if inspect.isgeneratorfunction(function):
+            raise TypeError(f"Effect {name!r} is a generator: calling it would run nothing.")
+        made: Effect[S, P] = Effect(
+            function=function,
+            name=name,
+            on=on,
+            own_event=Event.unnamed(on, name, subject),
+            aliases=declared,
+            place=place,
+            backoff=backoff or Backoff(),
+            verify=verify,
+            still_needed=still_needed,
+            expires_after=expires_after,
+            max_runtime=max_runtime,
+            dependency=dependency,
+            harmless_to_repeat=harmless_to_repeat,
+            atomic=atomic,
+            subject_gone=subject_gone,
+            _max_attempts=max_attempts,
+            _timeout=timeout,
+            _queue=queue,
+        )
+        made.__doc__ = function.__doc__
+        registry.add_effect(made)
+        return made
+
+    return declare

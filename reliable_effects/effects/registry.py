@@ -1,0 +1,167 @@
+"""
+Every declared event and effect, found by the names that rows carry.
+
+The floors below never import the outbox; `apps.ready()` hands its writer in here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Protocol
+from uuid import UUID
+
+from django.core.exceptions import AppRegistryNotReady, ImproperlyConfigured
+
+from ..exceptions import DeclaredTwice, UnknownEffect, UnknownEvent
+
+if TYPE_CHECKING:
+    from .effect import Effect
+    from .event import Event
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Emitted:
+    """What one emit wrote."""
+
+    event_id: UUID
+    promised: tuple[str, ...]  # effects that are owed now because of it
+    already_promised: tuple[str, ...]  # effects whose debt stood before, and was left as it is
+
+
+class Writer(Protocol):
+    """What the outbox offers to `Event.emit` and `Effect.promise`."""
+
+    def emit(
+        self,
+        event: Event[Any, Any],
+        effects: Sequence[Effect[Any, Any]],
+        facts: Sequence[tuple[Any, Any]],
+        *,
+        once: str | None,
+        source: str,
+        using: str | None,
+    ) -> list[Emitted]: ...
+
+
+class Registry:
+    """Names to declarations. One per process: `registry`."""
+
+    def __init__(self) -> None:
+        self._events: dict[str, Event[Any, Any]] = {}
+        self._effects: dict[str, Effect[Any, Any]] = {}
+        self._by_event: dict[str, tuple[Effect[Any, Any], ...]] = {}
+        self._writer: Writer | None = None
+
+    # Declaring
+
+    def add_event(self, event: Event[Any, Any]) -> None:
+        self._claim(self._events, "event", event)
+
+    def add_effect(self, effect: Effect[Any, Any]) -> None:
+        self._claim(self._effects, "effect", effect)
+        if effect.on is not None:
+            others = tuple(e for e in self.on(effect.on) if e.place != effect.place)
+            self._by_event[effect.on.name] = (*others, effect)
+
+    @staticmethod
+    def _claim(table: dict[str, Any], kind: str, declared: Any) -> None:
+        for name in (declared.name, *declared.aliases):
+            other = table.get(name)
+            # The same lines run twice (a reloaded module) replace what they declared before.
+            if other is not None and other.place != declared.place:
+                raise DeclaredTwice(kind, name, (other.place, declared.place))
+        for name in (declared.name, *declared.aliases):
+            table[name] = declared
+
+    # Finding
+
+    def event(self, name: str) -> Event[Any, Any]:
+        try:
+            return self._events[name]
+        except KeyError:
+            raise UnknownEvent(f"No event {name!r} is declared in this release.") from None
+
+    def effect(self, name: str) -> Effect[Any, Any]:
+        try:
+            return self._effects[name]
+        except KeyError:
+            raise UnknownEffect(f"No effect {name!r} is declared in this release.") from None
+
+    def find_effect(self, name: str) -> Effect[Any, Any] | None:
+        return self._effects.get(name)
+
+    def on(self, event: Event[Any, Any]) -> tuple[Effect[Any, Any], ...]:
+        return self._by_event.get(event.name, ())
+
+    def effects(self) -> tuple[Effect[Any, Any], ...]:
+        return tuple(dict.fromkeys(self._effects.values()))
+
+    def events(self) -> tuple[Event[Any, Any], ...]:
+        return tuple(dict.fromkeys(self._events.values()))
+
+    def effect_names(self) -> tuple[str, ...]:
+        """Every name that a row may carry and this release can run, aliases included."""
+        return tuple(self._effects)
+
+    def queues(self) -> set[str]:
+        return {effect.queue for effect in self.effects()}
+
+    # The way to the outbox
+
+    @property
+    def writer(self) -> Writer:
+        if self._writer is None:
+            raise AppRegistryNotReady(
+                "Nothing can be emitted before Django is set up."
+                " Is 'reliable_effects' in INSTALLED_APPS, and was django.setup() called?"
+            )
+        return self._writer
+
+    def use(self, writer: Writer) -> None:
+        self._writer = writer
+
+    # Making sense of annotations
+
+    def read_annotations(self, module: Any) -> None:
+        """
+        Take payload types from `placed: Event[Order, OrderPlaced] = Event(…)` in *module*.
+
+        Raises:
+            ImproperlyConfigured: the annotation names something that is only imported for type
+                checkers; `payload=` says it at run time.
+        """
+        pending = {
+            name: value
+            for name, value in vars(module).items()
+            if name in module.__dict__.get("__annotations__", {})
+            and value in self._events.values()
+            and value.payload_type is None
+        }
+        if not pending:
+            return
+        try:
+            hints = typing.get_type_hints(module)
+        except NameError as error:
+            raise ImproperlyConfigured(
+                f"{module.__name__}: the annotation of {', '.join(sorted(pending))} cannot be read"
+                f" ({error}). Import the name at run time, or say Event(…, payload=TheType)."
+            ) from error
+        for name, event in pending.items():
+            arguments = typing.get_args(hints[name])
+            if len(arguments) == 2:  # noqa: PLR2004  # subject and payload
+                event.declare_payload(arguments[1])
+
+    @contextmanager
+    def scratch(self) -> Iterator[None]:
+        """Forget, at the end of the block, what was declared inside it. For tests."""
+        before = dict(self._events), dict(self._effects), dict(self._by_event)
+        try:
+            yield
+        finally:
+            self._events, self._effects, self._by_event = before
+
+
+registry = Registry()

@@ -1,0 +1,104 @@
+"""
+What can go wrong, as facts. What an effect *asks for* (Snooze, Skip, …) is in `effects.outcomes`.
+
+    ReliableEffectsError
+    ├── OutsideTransaction      emit() with no transaction open
+    ├── BadPayload              a payload that cannot be stored, or read back
+    ├── BadSubject              emit() was given another thing than the event's subject
+    ├── EmittedTwice            one run of an effect emitted the same event twice
+    ├── UnknownEvent            a name that this release does not declare
+    ├── UnknownEffect
+    ├── DeclaredTwice           two declarations claim one name
+    ├── LeaseLost               the delivery belongs to somebody else by now
+    └── EffectTimeout           an effect ran longer than its `timeout`
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+
+class ReliableEffectsError(Exception):
+    """The root: `except ReliableEffectsError` catches everything this app raises on purpose."""
+
+
+class OutsideTransaction(ReliableEffectsError):
+    """emit() was called with no transaction open, so row and change could part ways."""
+
+    def __init__(self, name: str, using: str) -> None:
+        self.name, self.using = name, using
+        super().__init__(
+            f"emit({name!r}) needs an open transaction on the database {using!r}."
+            " Put it and the change it announces in one"
+            f" transaction.atomic({'' if using == 'default' else f'using={using!r}'}) block."
+        )
+
+
+class BadPayload(ReliableEffectsError):
+    """A payload does not fit its declaration, JSON, or the limit; `path` names the place."""
+
+    def __init__(self, name: str, path: str, problem: str) -> None:
+        self.name, self.path, self.problem = name, path, problem
+        super().__init__(f"Payload of {name!r}, {path or 'as a whole'}: {problem}")
+
+
+class BadSubject(ReliableEffectsError):
+    """The subject is not an instance the event was declared about, or has no primary key yet."""
+
+    def __init__(self, name: str, problem: str) -> None:
+        self.name, self.problem = name, problem
+        super().__init__(f"Subject of {name!r}: {problem}")
+
+
+class EmittedTwice(ReliableEffectsError):
+    """
+    One run of an effect emitted the same event about the same subject twice.
+
+    The child's identity is derived from the parent's, so that a repeated run repeats no event.
+    Two children with one identity would be one.
+    """
+
+    def __init__(self, event: str, subject: str) -> None:
+        self.event, self.subject = event, subject
+        super().__init__(
+            f"This run has already emitted {event!r} about {subject}."
+            " Tell the two apart: emit(…, once='first') and emit(…, once='second')."
+        )
+
+
+class UnknownEvent(ReliableEffectsError, LookupError):
+    """No event of this name is declared in this release."""
+
+
+class UnknownEffect(ReliableEffectsError, LookupError):
+    """No effect of this name is declared in this release."""
+
+
+class DeclaredTwice(ReliableEffectsError):
+    """Two declarations claim the same name (or alias), so a row could not say which it means."""
+
+    def __init__(self, kind: str, name: str, places: tuple[str, str]) -> None:
+        self.kind, self.name, self.places = kind, name, places
+        super().__init__(
+            f"The {kind} name {name!r} is claimed in {places[0]} and in {places[1]}."
+            " Rows are found by this name: give one of them another."
+        )
+
+
+class LeaseLost(ReliableEffectsError):
+    """The claim is over: the lease ended and somebody else may be running this delivery."""
+
+    def __init__(self, delivery_id: int) -> None:
+        self.delivery_id = delivery_id
+        super().__init__(
+            f"The lease of delivery {delivery_id} is over; what this run wrote last was refused."
+            " Call ctx.heartbeat() more often, or declare a longer timeout=."
+        )
+
+
+class EffectTimeout(ReliableEffectsError):
+    """An effect was still running at the end of its `timeout` (or of `max_runtime`)."""
+
+    def __init__(self, effect: str, limit: timedelta) -> None:
+        self.effect, self.limit = effect, limit
+        super().__init__(f"{effect!r} was still running after {limit.total_seconds():g} s.")

@@ -1,0 +1,229 @@
+"""
+Hints as Celery messages: which app may carry them, and how to send one cheaply and in time.
+
+Comes in: a queue name and a hint. Goes out: a message that a stock Celery worker takes for a
+call of `reliable_effects.deliver`. Nothing of the project's changes: not its settings, pools or
+producers.
+
+Celery's own `send_task` will not do. Its connections wait for ever for a Redis that hangs, it
+retries where a caller waits, and it costs 0.4 ms of preparation that is the same each time.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from contextlib import suppress
+from datetime import timedelta
+from importlib.util import find_spec
+from typing import Any, cast
+from uuid import uuid4
+
+from .publisher import Hint, HintRefused
+
+if find_spec("celery"):  # An extra: without it there is no app, and nothing below is reached.
+    from celery import Celery, _state
+    from kombu import Connection
+    from kombu.common import Broadcast
+
+DELIVER_TASK = "reliable_effects.deliver"
+
+STALE = timedelta(minutes=10)  # by then the relay has hinted what was not done, more than once
+
+# Every step on the way to the broker takes at most this long. Callers wait as long in all.
+_LIMIT_SECONDS = 1
+
+_LIMITS: dict[str, dict[str, Any]] = {
+    "redis": {
+        "socket_timeout": _LIMIT_SECONDS,  # kombu's default is to wait for ever
+        "socket_connect_timeout": _LIMIT_SECONDS,
+        "retry_on_timeout": False,
+    },
+    "amqp": {
+        "read_timeout": _LIMIT_SECONDS,
+        "write_timeout": _LIMIT_SECONDS,
+        # A confirm is a round trip for what may be lost, and one that never comes hangs the
+        # channel's close.
+        "confirm_publish": False,
+    },
+}
+
+
+def usable_app() -> Celery | None:
+    """
+    Return the app that the project has configured, where it has a broker and is not eager.
+
+    Loads nothing and makes no app: where none was made, Celery is not in use.
+    """
+    if "celery.app.base" not in sys.modules:
+        return None
+    app = _project_app()
+    if app is None or app.conf.task_always_eager or not app.conf.broker_write_url:
+        return None
+    return app
+
+
+class CelerySender:
+    """
+    Sends hints over one connection of its own. For the publisher's thread alone.
+
+    The first error closes the connection; the next hint opens a new one. Make it where the
+    process starts rather than in a request: it imports the broker's client, and that is up to a
+    second of work, which nobody should spend waiting for a first hint.
+    """
+
+    def __init__(self, app: Celery) -> None:
+        with suppress(Exception):  # A wrong address or a missing client shows at the first hint.
+            _Link(app)
+        self._app = app
+        self._link: _Link | None = None
+        self._inherited: list[_Link] = []
+
+    def __call__(self, queue: str, hint: Hint) -> None:
+        """
+        Raises:
+            HintRefused: the project's or the broker's own rules forbid this queue.
+            Exception: whatever kombu and the broker's client raise when it cannot be reached.
+        """
+        began_at = time.monotonic()
+        link = self._link_here()
+        if link is not None:
+            try:
+                link.send(queue, hint)
+            except HintRefused:
+                self.close()
+                raise
+            except Exception:
+                self.close()
+                # The broker may have been restarted since the last hint. A failure that took
+                # its time is no such thing, and another try would take as long.
+                if time.monotonic() - began_at > _LIMIT_SECONDS / 2:
+                    raise
+            else:
+                return
+        self._link = _Link(self._app)
+        try:
+            self._link.open()
+            self._link.send(queue, hint)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Let go of the connection, without waiting for a farewell."""
+        link, self._link = self._link, None
+        if link is not None:
+            link.drop()
+
+    def _link_here(self) -> _Link | None:
+        link = self._link
+        if link is not None and link.pid != os.getpid():
+            # Closing it, or letting it be collected, would close the parent's session.
+            self._inherited.append(link)
+            link = self._link = None
+        return link
+
+
+class _Link:
+    """One connection, and what was prepared and declared on it."""
+
+    def __init__(self, app: Celery) -> None:
+        self.pid = os.getpid()
+        self._app = app
+        self._connection = _bounded_connection(app)
+        self._addresses: dict[str, tuple[str, str]] = {}
+        # Our own protocol 2, whatever the project's setting: workers take both. No `expires`:
+        # it is compared with the worker's clock, and one that runs ahead would drop every hint.
+        message = app.amqp.as_task_v2("", DELIVER_TASK, args=(), kwargs={}, ignore_result=True)
+        self._headers: dict[str, Any] = message.headers
+        self._embed = json.dumps(message.body[2])
+        self._priority: int = app.conf.task_default_priority or 0
+
+    def open(self) -> None:
+        # `connect()` has a retry of its own, with two seconds of sleep before it; this has none.
+        channel: Any = self._connection.default_channel
+        if _kind(self._connection) == "redis":
+            # kombu builds a client for each message, a third of what a message costs.
+            client = channel.Client(connection_pool=channel.pool)
+            channel.Client = lambda **_: client
+        self._producer = self._connection.Producer(channel)
+
+    def send(self, queue: str, hint: Hint) -> None:
+        exchange, routing_key = self._addresses.get(queue) or self._declare(queue)
+        task_id = str(uuid4())
+        self._producer.publish(
+            f"[[{json.dumps(hint)}], {{}}, {self._embed}]",
+            content_type="application/json",
+            content_encoding="utf-8",
+            exchange=exchange,
+            routing_key=routing_key,
+            headers={**self._headers, "id": task_id, "root_id": task_id, "argsrepr": f"({hint},)"},
+            correlation_id=task_id,
+            priority=self._priority,
+            delivery_mode=1,  # transient: what a restart of the broker loses, the relay finds
+            expiration=STALE.total_seconds(),
+        )
+
+    def drop(self) -> None:
+        # Whatever goes wrong here, the connection is not used again.
+        with suppress(Exception):
+            if _kind(self._connection) == "amqp":
+                self._connection.collect()  # release() waits for close-ok, without a limit
+            else:
+                self._connection.release()
+
+    def _declare(self, name: str) -> tuple[str, str]:
+        """Make sure that the queue exists, and return its exchange and routing key."""
+        refusals: tuple[type[BaseException], ...] = (KeyError, *self._connection.channel_errors)
+        try:
+            queue = self._app.amqp.queues[name]  # the project's, or made as its settings say
+            if not isinstance(queue, Broadcast):
+                self._producer.maybe_declare(queue)
+        except refusals as error:
+            raise HintRefused(f"{type(error).__name__}: {error}") from error
+        if queue.exchange.type == "direct":
+            address = ("", queue.name)
+        else:
+            conf = self._app.conf
+            address = (
+                queue.exchange.name or conf.task_default_exchange,
+                queue.routing_key or conf.task_default_routing_key,
+            )
+        self._addresses[name] = address
+        return address
+
+
+def _project_app() -> Celery | None:
+    # Not `current_app`: reading it makes an app where there is none. And not the thread's own
+    # alone: other threads know the app as the default, and that only where Django's settings
+    # were known when it was made.
+    state: Any = _state  # private, so celery-types leaves out what we read
+    for app in (state._tls.current_app, state.default_app):  # noqa: SLF001  # see above
+        if app is not None and not _is_implicit(app):
+            return cast("Celery", app)
+    made = [app for app in state._get_active_apps() if not _is_implicit(app)]  # noqa: SLF001  # see above
+    return made[0] if len(made) == 1 else None
+
+
+def _is_implicit(app: Any) -> bool:
+    """Whether Celery made this app by itself, for somebody who asked for one too early."""
+    return app.main == "default" and not app.set_as_current
+
+
+def _bounded_connection(app: Celery) -> Connection:
+    connection = app.connection_for_write(connect_timeout=_LIMIT_SECONDS, heartbeat=0)
+    connection.transport_options = {
+        **(connection.transport_options or {}),
+        "max_retries": max(len(connection.alt) - 1, 0),  # each broker of a failover list once
+        "interval_start": 0,
+        "interval_step": 0,
+        "interval_max": 0,
+        **_LIMITS.get(_kind(connection), {}),
+    }
+    return connection
+
+
+def _kind(connection: Connection) -> str:
+    return connection.transport.driver_type

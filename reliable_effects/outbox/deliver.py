@@ -1,0 +1,217 @@
+"""
+What a hint sets going: claim, run, complete, one delivery at a time.
+
+In: a hint, which may be forged, repeated, late or malformed, and then does nothing. Quick effects
+run here in order; slow and unmeasured ones go on as hints of their own, so that ten HTTP calls do
+not stand in one line. Harmless ones are claimed and completed as a group.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db import DatabaseError
+
+from ..clock import DbNow
+from ..conf import settings
+from . import dispatch, settle, unknown
+from .claim import Claimed, Seen, claim, look
+from .finish import release, succeed_and_claim, succeed_together
+from .heartbeat import note_claim
+from .models import Delivery
+from .pace import pace
+from .run import MISSING, Succeeded, run
+from .states import WAITING, State
+
+logger = logging.getLogger("reliable_effects")
+
+BATCH_BOUND = 0.1  # seconds of one hint's work; the rest is handed on
+GROUP_BOUND = 0.02  # seconds from the first success of a group to its completion
+IDS_AT_MOST = 1000  # in one hint; ours have far fewer
+
+HandOn = Callable[[str, str, Sequence[int]], bool]
+
+
+def on_hint(hint: Any) -> None:
+    """Do what *hint* says, or log why not. Never raises because of what is in it."""
+    problem = _problem(hint)
+    if problem:
+        logger.warning("hint dropped: %s", problem)
+        return
+    try:
+        deliver(hint["db"], hint["ids"])
+    except DatabaseError:
+        # The rows are as they were, or leased; the relay will look at them.
+        logger.exception("hint given up, the relay will look at its rows again")
+
+
+def _problem(hint: Any) -> str:
+    if not isinstance(hint, dict) or hint.get("v") != 1:
+        return "it is not of a version that this release reads"
+    if hint.get("db") not in settings().databases:
+        return "its database is not one of RELIABLE_EFFECTS['DATABASES']"
+    ids = hint.get("ids")
+    if not isinstance(ids, list) or len(ids) > IDS_AT_MOST:
+        return f"its ids are not a list of at most {IDS_AT_MOST}"
+    if not all(type(i) is int and 0 < i < 2**63 for i in ids):
+        return "an id is not a row number"
+    return ""
+
+
+def deliver(using: str, ids: Iterable[int], *, hand_on: HandOn = dispatch.send) -> int:
+    """Carry out those of *ids* that are due, free and known here; how many were begun."""
+    seen = look(using, ids)
+    strangers = [row for row in seen if row.effect is None]
+    for row in strangers:
+        unknown.put_off(row)
+    line = _Line.of([row for row in seen if row.effect is not None])
+    for others in line.others:
+        _hand_on(using, others, hand_on)
+    bound = time.monotonic() + BATCH_BOUND
+    begun = _run_group(using, line.group, bound, hand_on) if line.group else 0
+    begun += _run_singly(using, line.singles, bound, hand_on)
+    return begun
+
+
+@dataclass(slots=True)
+class _Line:
+    """Who runs here, and who goes on as hints of their own."""
+
+    group: list[Seen] = field(default_factory=list)
+    singles: list[Seen] = field(default_factory=list)
+    others: list[list[Seen]] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, seen: Sequence[Seen]) -> _Line:
+        line = cls()
+        if len(seen) == 1:  # a hint with one id is never split
+            line.singles = list(seen)
+            return line
+        slow: list[Seen] = []
+        unmeasured: dict[str, list[Seen]] = {}
+        for row in seen:
+            quick = pace.is_quick(row.effect_name)
+            if row.alone:
+                line.others.append([row])
+            elif quick is None:
+                # The first of them here will tell what the others of its name are.
+                unmeasured.setdefault(row.effect_name, []).append(row)
+            elif not quick:
+                slow.append(row)
+            elif row.effect and row.effect.harmless_to_repeat and row.state == State.PENDING:
+                line.group.append(row)
+            else:
+                line.singles.append(row)
+        apart = [[row] for row in slow] + list(unmeasured.values()) + line.others
+        # Somebody has to be here: the first that is long comes last, where it delays nobody.
+        line.singles += apart.pop(0) if apart else []
+        line.others = apart
+        return line
+
+
+def _run_singly(using: str, rows: Sequence[Seen], bound: float, hand_on: HandOn) -> int:
+    waiting = list(rows)
+    begun = 0
+    held: Claimed | None = None
+    while held is not None or waiting:
+        if held is None:
+            if begun and time.monotonic() > bound:
+                break
+            held = next(iter(claim([waiting.pop(0)])), None)
+            continue
+        begun += 1
+        note_claim(using, held.queue)
+        verdict = run(held)
+        if isinstance(verdict, Succeeded):
+            pace.note(held.effect.name, verdict.seconds)
+        following = waiting[0] if waiting and time.monotonic() <= bound else None
+        if following is not None and settle.may_be_joined(held, verdict):
+            waiting.pop(0)
+            won, held_next = succeed_and_claim(held, following)
+            settle.tell_success(held, verdict, won=won)
+            held = held_next
+        else:
+            settle.settle(held, verdict)
+            held = None
+    if waiting:
+        _hand_on(using, waiting, hand_on)
+    return begun
+
+
+def _run_group(using: str, rows: Sequence[Seen], bound: float, hand_on: HandOn) -> int:
+    """Harmless ones: claimed at once, completed at the end or soon after the first success."""
+    held = claim(rows, group=True)
+    if held:
+        note_claim(using, held[0].queue)
+    subjects = _subjects(using, held)
+    done: list[tuple[Claimed, Succeeded]] = []
+    flush_at = 0.0
+    for place, claimed in enumerate(held):
+        if place and time.monotonic() > bound:
+            rest = held[place:]
+            for unrun in rest:
+                release(unrun)
+            _send_on(using, rest[0].queue, [unrun.id for unrun in rest], hand_on)
+            held = held[:place]
+            break
+        verdict = run(claimed, subject=subjects.get(claimed.id))
+        if isinstance(verdict, Succeeded):
+            pace.note(claimed.effect.name, verdict.seconds)
+            if not done:
+                flush_at = time.monotonic() + GROUP_BOUND
+            done.append((claimed, verdict))
+        else:
+            settle.settle(claimed, verdict)
+        if done and time.monotonic() > flush_at:
+            _complete_group(done)
+            done = []
+    _complete_group(done)
+    return len(held)
+
+
+def _complete_group(done: Sequence[tuple[Claimed, Succeeded]]) -> None:
+    won = succeed_together([claimed for claimed, _ in done])
+    ours = {claimed.id for claimed in won}
+    for claimed, verdict in done:
+        settle.tell_success(claimed, verdict, won=claimed.id in ours)
+
+
+def _subjects(using: str, held: Sequence[Claimed]) -> dict[int, Any]:
+    """The subjects of a group, one query a model. A row that is gone is MISSING."""
+    by_model: dict[type[Any], list[Claimed]] = {}
+    for claimed in held:
+        model = claimed.effect.event.model
+        if claimed.event is not None and claimed.event.subject_model and model is not None:
+            by_model.setdefault(model, []).append(claimed)
+    subjects: dict[int, Any] = {}
+    for model, members in by_model.items():
+        try:
+            pks = [model._meta.pk.to_python(c.event.subject_pk) for c in members if c.event]
+            found = model._base_manager.using(using).in_bulk(pks)
+        except Exception:  # noqa: BLE001  # each run will meet it again, and by itself
+            logger.warning("could not load %s for a group", model._meta.label, exc_info=True)
+            continue
+        for claimed, pk in zip(members, pks, strict=True):
+            subjects[claimed.id] = found.get(pk, MISSING)
+    return subjects
+
+
+def _hand_on(using: str, rows: Sequence[Seen], hand_on: HandOn) -> None:
+    by_queue: dict[str, list[int]] = {}
+    for row in rows:
+        by_queue.setdefault(row.queue, []).append(row.id)
+    for queue, ids in by_queue.items():
+        _send_on(using, queue, ids, hand_on)
+
+
+def _send_on(using: str, queue: str, ids: Sequence[int], hand_on: HandOn) -> None:
+    if not hand_on(using, queue, ids):
+        # No broker to say it: then whoever sweeps next may take them at once.
+        rows = Delivery.objects.using(using).filter(pk__in=list(ids), claim_token=None)
+        rows.filter(state__in=WAITING, look_at__isnull=False, due_at__lte=DbNow()).update(
+            look_at=DbNow()
+        )

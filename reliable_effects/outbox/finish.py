@@ -1,0 +1,296 @@
+"""
+Leave RUNNING: every way out is one UPDATE that says the token, empties it, and tells whether it won.
+
+A worker that lost its lease writes nothing. What went wrong is kept as an `Attempt`, in the same
+transaction as the move.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from django.db import connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import F
+
+from ..clock import DbNow, now_sql
+from ..conf import settings
+from .claim import (
+    Claimed,
+    Seen,
+    Wanted,
+    claim,
+    claim_parameters,
+    claim_sql,
+    from_rows,
+    retake,
+)
+from .failures import attempt_row
+from .models import Attempt, Delivery
+from .persist import surely
+from .states import Flag, Reason, State
+
+logger = logging.getLogger("reliable_effects")
+
+_TABLE = Delivery._meta.db_table
+_OVER = Flag.GROUP | Flag.VERIFYING  # flags of a claim that is over
+
+LOOK_AGAIN = timedelta(seconds=60)  # at what cannot run now; with jitter, out of everyone's way
+
+
+# Success, the hot path
+
+
+def _succeeded(connection: BaseDatabaseWrapper) -> str:
+    # No state in the WHERE of a statement that goes by id: the token says it, and PostgreSQL might
+    # walk a partial index instead of the primary key.
+    return f"""state = {State.SUCCEEDED}, reason = '', claim_token = NULL, lease_expires_at = NULL,
+        look_at = NULL, finished_at = {now_sql(connection)}, flags = d.flags & ~{_OVER}"""
+
+
+def complete(claimed: Claimed) -> bool:
+    """The success of one run, in the transaction that is open or in one of its own."""
+    connection = connections[claimed.using]
+    assignments = _succeeded(connection)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"UPDATE {_TABLE} AS d SET {assignments} WHERE d.id = %s AND d.claim_token = %s",
+            [claimed.id, claimed.token],
+        )
+        return bool(cursor.rowcount == 1)
+
+
+def succeed(claimed: Claimed) -> bool:
+    """Complete durably; on a lost answer ask whether it was done."""
+    won = surely(
+        claimed.using,
+        lambda: complete(claimed),
+        after_doubt=lambda: complete(claimed) or is_now(claimed, State.SUCCEEDED),
+    )
+    return _told(claimed, won)
+
+
+def succeed_and_claim(claimed: Claimed, following: Seen) -> tuple[bool, Claimed | None]:
+    """Complete one and begin the next in one round trip; each half stands by itself."""
+    connection = connections[claimed.using]
+    if connection.vendor != "postgresql":
+        return succeed(claimed), next(iter(claim([following])), None)
+    wanted = [Wanted.of(following, group=False)]
+
+    def both() -> tuple[bool, list[Claimed]]:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"""
+                WITH done AS (
+                    UPDATE {_TABLE} d SET {_succeeded(connection)}
+                    WHERE d.id = %s AND d.claim_token = %s RETURNING d.id
+                ), {claim_sql(connection, asynchronous=False)}
+                SELECT EXISTS (SELECT FROM done), taken.*
+                FROM (SELECT 1) AS always LEFT JOIN taken ON true""",
+                [claimed.id, claimed.token, *claim_parameters(wanted)],
+            )
+            (row,) = cursor.fetchall()
+        taken = [] if row[1] is None else from_rows(connection, [row[1:]], wanted)
+        return row[0], taken
+
+    def ask() -> tuple[bool, list[Claimed]]:
+        won = complete(claimed) or is_now(claimed, State.SUCCEEDED)
+        return won, retake(claimed.using, wanted)
+
+    won, taken = surely(claimed.using, both, after_doubt=ask)
+    return _told(claimed, won), next(iter(taken), None)
+
+
+def succeed_together(group: Sequence[Claimed]) -> list[Claimed]:
+    """Complete a harmless group at once; those that were still ours."""
+    if not group:
+        return []
+    using = group[0].using
+
+    def write() -> set[int]:
+        connection = connections[using]
+        if connection.vendor != "postgresql":
+            with transaction.atomic(using=using):
+                return {c.id for c in group if complete(c)}
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"""
+                WITH hurry AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true)),
+                mine AS MATERIALIZED (
+                    SELECT d.id FROM {_TABLE} d
+                    JOIN unnest(%s::bigint[], %s::bigint[]) AS v(id, token) ON d.id = v.id
+                    WHERE d.claim_token = v.token ORDER BY d.id FOR UPDATE OF d
+                )
+                UPDATE {_TABLE} d SET {_succeeded(connection)} FROM hurry, mine
+                WHERE d.id = mine.id RETURNING d.id""",
+                [[c.id for c in group], [c.token for c in group]],
+            )
+            return {pk for (pk,) in cursor.fetchall()}
+
+    won = surely(using, write, after_doubt=lambda: write() | _now_succeeded(using, group))
+    return [c for c in group if _told(c, c.id in won)]
+
+
+# Everything else
+
+
+def skip(claimed: Claimed, reason: Reason, exception: BaseException | None = None) -> bool:
+    """Nothing is to be done: not needed, expired, gone, or the effect said so."""
+    row = None
+    if exception is not None:
+        row = _attempt(claimed, Attempt.Outcome.SKIPPED, exception)
+    return _leave(claimed, row, state=State.SKIPPED, reason=reason, finished_at=DbNow())
+
+
+def retry(
+    claimed: Claimed, exception: BaseException, outcome: Attempt.Outcome, rest: timedelta
+) -> bool:
+    """Failed, with attempts left: due again after *rest*."""
+    due = DbNow() + rest
+    return _leave(
+        claimed, _attempt(claimed, outcome, exception), state=State.PENDING, due_at=due, look_at=due
+    )
+
+
+def poison(
+    claimed: Claimed,
+    reason: Reason,
+    outcome: Attempt.Outcome | None = None,
+    exception: BaseException | None = None,
+    message: str = "",
+    *,
+    begun: bool = True,
+) -> bool:
+    """Set aside for a person. `begun` is False where no attempt was made; then it is given back."""
+    row = _attempt(claimed, outcome, exception, message) if outcome is not None else None
+    given_back = 0 if begun or claimed.verifying else 1
+    return _leave(
+        claimed,
+        row,
+        state=State.POISONED,
+        reason=reason,
+        finished_at=DbNow(),
+        attempts=F("attempts") - given_back,
+    )
+
+
+def snooze(claimed: Claimed, span: timedelta) -> bool:
+    """Later, and no attempt is spent. A new round: what the next run emits is new."""
+    notes = claimed.notes | {
+        "snoozed": claimed.notes.get("snoozed", 0) + span.total_seconds(),
+        "round": claimed.notes.get("round", 0) + 1,
+    }
+    due = DbNow() + span
+    return _leave(
+        claimed,
+        state=State.PENDING,
+        due_at=due,
+        look_at=due,
+        attempts=F("attempts") - 1,
+        notes=notes,
+    )
+
+
+def doubt(claimed: Claimed, exception: BaseException | None, rest: timedelta | None) -> bool:
+    """It may have happened. Verify after *rest*; None: a person must decide."""
+    row = _attempt(claimed, Attempt.Outcome.UNCERTAIN, exception)
+    due = DbNow() + rest if rest is not None else None
+    dues = {"due_at": due} if due is not None else {}
+    return _leave(claimed, row, state=State.UNCERTAIN, look_at=due, **dues)
+
+
+def reopen(claimed: Claimed) -> bool:
+    """`verify` says that it did not happen: run it again, now."""
+    return _leave(claimed, state=State.PENDING, look_at=DbNow())
+
+
+def release(claimed: Claimed, *, until: timedelta = timedelta(0), **notes: Any) -> bool:
+    """Put it back as it was: not run, so its attempt is given back."""
+    spent = 0 if claimed.verifying else 1
+    return _leave(
+        claimed,
+        state=State.UNCERTAIN if claimed.verifying else State.PENDING,
+        attempts=F("attempts") - spent,
+        look_at=DbNow() + until,
+        notes=(claimed.notes | notes) or None,
+    )
+
+
+def note(claimed: Claimed, **notes: Any) -> bool:
+    """Write notes while holding the claim; False where it is lost."""
+    claimed.notes = {k: v for k, v in (claimed.notes | notes).items() if v is not None}
+    rows = Delivery.objects.using(claimed.using).filter(pk=claimed.id, claim_token=claimed.token)
+    kept = claimed.notes or None
+    return surely(claimed.using, lambda: rows.update(notes=kept)) == 1
+
+
+def beat(claimed: Claimed, lease: timedelta) -> bool:
+    """Begin the lease anew; False where it is lost."""
+    rows = Delivery.objects.using(claimed.using).filter(pk=claimed.id, claim_token=claimed.token)
+    return rows.update(lease_expires_at=DbNow() + lease) == 1
+
+
+def jittered(span: timedelta) -> timedelta:
+    """*span* ± 20 %, so that what was put off together does not come back together."""
+    return span * random.uniform(0.8, 1.2)  # noqa: S311  # jitter
+
+
+def _leave(claimed: Claimed, attempt: Attempt | None = None, **values: Any) -> bool:
+    rows = Delivery.objects.using(claimed.using).filter(pk=claimed.id, claim_token=claimed.token)
+
+    def write() -> bool:
+        with transaction.atomic(using=claimed.using):
+            won = rows.update(
+                claim_token=None,
+                lease_expires_at=None,
+                flags=F("flags").bitand(~_OVER & 0x7FFF),  # the column's positive 15 bits
+                **values,
+            )
+            if won and attempt is not None:
+                attempt.save(using=claimed.using, force_insert=True)
+        return won == 1
+
+    won = surely(
+        claimed.using,
+        write,
+        after_doubt=lambda: write() or is_now(claimed, values["state"]),
+    )
+    return _told(claimed, won)
+
+
+def _attempt(
+    claimed: Claimed,
+    outcome: Attempt.Outcome,
+    exception: BaseException | None = None,
+    message: str = "",
+) -> Attempt:
+    return attempt_row(
+        claimed.id,
+        claimed.attempt,
+        outcome,
+        effect=claimed.effect.name,
+        exception=exception,
+        message=message,
+        started_at=claimed.claimed_at,
+    )
+
+
+def is_now(claimed: Claimed, state: State) -> bool:
+    """After a lost answer: our write was done, if the row is free and stands where we put it."""
+    rows = Delivery.objects.using(claimed.using).filter(pk=claimed.id)
+    return rows.filter(state=state, claim_token=None).exists()
+
+
+def _now_succeeded(using: str, group: Sequence[Claimed]) -> set[int]:
+    rows = Delivery.objects.using(using).filter(pk__in=[c.id for c in group])
+    return set(rows.filter(state=State.SUCCEEDED).values_list("pk", flat=True))
+
+
+def _told(claimed: Claimed, won: bool) -> bool:
+    if not won:
+        logger.warning("lease_lost delivery=%d effect=%s", claimed.id, claimed.effect.name)
+    return won

@@ -1,0 +1,93 @@
+"""
+Who swept when, and whose turn it is: one row a sweep.
+
+Taking a turn is one guarded UPDATE. It is no lock: two sweeps at once do no harm, only twice the
+work, and a sweeper that dies in its turn delays the next by one period.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db import DatabaseError, IntegrityError, transaction
+
+from ..clock import DbNow, read_clock
+from .models import Sweep
+
+logger = logging.getLogger("reliable_effects")
+
+CLAIMS = "claims:"
+_CLAIMS_EVERY = 10.0  # seconds between two writes of one process about one queue
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """It is ours to sweep. `since_last` is None where nobody ever did."""
+
+    since_last: timedelta | None
+
+
+@dataclass(slots=True)
+class Swept:
+    """What one sweep did."""
+
+    seen: int = 0
+    done: int = 0
+    truncated: bool = False
+
+
+def take_turn(using: str, name: str, period: timedelta) -> Turn | None:
+    """The turn, when the last sweep of that *name* is at least *period* ago."""
+    rows = Sweep.objects.using(using).filter(name=name)
+    last = rows.values_list("ran_at", flat=True).first()
+    if last is None:
+        return Turn(None) if _first(using, name) else None
+    if rows.filter(ran_at__lte=DbNow() - period).update(ran_at=DbNow()) != 1:
+        return None
+    return Turn(read_clock(using) - last)
+
+
+def _first(using: str, name: str) -> bool:
+    try:
+        with transaction.atomic(using=using):
+            Sweep.objects.using(using).create(name=name)
+    except IntegrityError:
+        return False  # another was first
+    return True
+
+
+def report(using: str, name: str, swept: Swept) -> None:
+    """What the sweep has seen and done, for people and alarms."""
+    Sweep.objects.using(using).filter(name=name).update(
+        ran_at=DbNow(), seen=swept.seen, done=swept.done, truncated=swept.truncated
+    )
+
+
+_claims_told: dict[tuple[str, str], float] = {}
+
+
+def note_claim(using: str, queue: str) -> None:
+    """Somebody consumes *queue*. At most one write in ten seconds, and never an error."""
+    now = time.monotonic()
+    if now - _claims_told.get((using, queue), float("-inf")) < _CLAIMS_EVERY:
+        return
+    _claims_told[using, queue] = now
+    try:
+        name = CLAIMS + queue
+        if not Sweep.objects.using(using).filter(name=name).update(ran_at=DbNow()):
+            _first(using, name)
+    except DatabaseError:
+        logger.warning("could not note that %s is consumed", queue, exc_info=True)
+
+
+def last_claim(using: str, queue: str) -> datetime | None:
+    rows = Sweep.objects.using(using).filter(name=CLAIMS + queue)
+    return rows.values_list("ran_at", flat=True).first()
+
+
+def forget_claims() -> None:
+    """For tests that empty the tables."""
+    _claims_told.clear()

@@ -1,0 +1,221 @@
+"""The rows that are the promise: events, deliveries, the attempts that went wrong, heartbeats."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from django.db import models
+from django.db.models import Q
+
+from ..clock import DbNow
+from ..effects.keys import outgoing_key
+from .states import ENDED_WELL, SET_ASIDE, WAITING, Reason, State
+
+
+class OutboxEvent(models.Model):
+    """A fact that was committed together with the change it announces. Never updated."""
+
+    id = models.UUIDField(primary_key=True, editable=False)
+    name = models.CharField(max_length=200)
+    version = models.PositiveSmallIntegerField(default=1, help_text="of the payload")
+    # Two strings and no foreign key: the event outlives the row, and renames of its model.
+    subject_model = models.CharField(max_length=200, blank=True)
+    subject_pk = models.CharField(max_length=200, blank=True)
+    payload = models.JSONField(default=dict)
+    correlation = models.UUIDField(help_text="one for all events of a transaction")
+    trace_id = models.CharField(max_length=200, blank=True)
+    source = models.CharField(max_length=20, help_text="emit, promise, schedule or reconcile")
+    emitted_at = models.DateTimeField(db_default=DbNow())
+
+    class Meta:
+        app_label = "reliable_effects"
+        verbose_name = "event"
+        indexes = [
+            models.Index(fields=["subject_model", "subject_pk", "name"], name="re_event_subject"),
+            models.Index(fields=["emitted_at"], name="re_event_emitted_at"),
+        ]
+        default_permissions = ("view",)
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.subject_model}:{self.subject_pk}"
+
+
+class DeliveryQuerySet(models.QuerySet["Delivery"]):
+    """The nouns: which deliveries."""
+
+    def due(self) -> DeliveryQuerySet:
+        """What a worker may claim now."""
+        return self.filter(state__in=WAITING, look_at__isnull=False, due_at__lte=DbNow())
+
+    def waiting(self) -> DeliveryQuerySet:
+        return self.filter(state__in=WAITING)
+
+    def overdue(self, by: timedelta) -> DeliveryQuerySet:
+        """What was due longer than *by* ago, and still waits."""
+        return self.filter(state__in=WAITING, look_at__isnull=False, due_at__lte=DbNow() - by)
+
+    def running(self) -> DeliveryQuerySet:
+        return self.filter(state=State.RUNNING)
+
+    def poisoned(self) -> DeliveryQuerySet:
+        return self.filter(state=State.POISONED)
+
+    def uncertain(self) -> DeliveryQuerySet:
+        return self.filter(state=State.UNCERTAIN)
+
+    def for_subject(self, subject: models.Model) -> DeliveryQuerySet:
+        return self.filter(
+            event__subject_model=subject._meta.label_lower, event__subject_pk=str(subject.pk)
+        )
+
+
+class Delivery(models.Model):
+    """
+    The debt: one effect owed because of one event. Narrow, because every state change rewrites it.
+
+    `due_at` says when it may run, and only emit, retry, snooze and redrive write it. `look_at` says
+    when the relay next looks at it; NULL where nothing is to be done, or a person must decide.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    # No database constraint: its trigger runs at every commit (31 % of a 100-effect emit), and
+    # prune is the only one that deletes events.
+    event = models.ForeignKey(
+        OutboxEvent, models.DO_NOTHING, db_constraint=False, related_name="deliveries"
+    )
+    effect = models.CharField(max_length=200)
+    key = models.UUIDField(unique=True, editable=False)
+    generation = models.PositiveSmallIntegerField(default=0)
+    queue = models.CharField(max_length=100)
+    state = models.PositiveSmallIntegerField(choices=State.choices, default=State.PENDING)
+    reason = models.CharField(max_length=20, choices=Reason.choices, blank=True, default="")
+    due_at = models.DateTimeField(db_default=DbNow())
+    look_at = models.DateTimeField(null=True, blank=True)
+    hints = models.PositiveSmallIntegerField(default=0, help_text="sent since the last claim")
+    attempts = models.PositiveSmallIntegerField(default=0)
+    claim_token = models.BigIntegerField(null=True, editable=False)
+    lease_expires_at = models.DateTimeField(null=True, editable=False)  # in no index: it moves
+    worker = models.CharField(max_length=100, blank=True, default="")
+    finished_at = models.DateTimeField(null=True, blank=True)
+    flags = models.PositiveSmallIntegerField(default=0)
+    notes = models.JSONField(null=True, blank=True, help_text="what is rare: see Notes")
+
+    objects = DeliveryQuerySet.as_manager()
+
+    class Meta:
+        app_label = "reliable_effects"
+        verbose_name_plural = "deliveries"
+        # Partial where the database can, so that a sweep touches what waits and nothing else.
+        # Elsewhere (MariaDB) they are plain; what has ended has no look_at there.
+        indexes = [
+            models.Index(
+                fields=["queue", "look_at"],
+                condition=Q(state__in=WAITING),
+                name="re_delivery_look",
+            ),
+            models.Index(
+                fields=["state", "due_at"],
+                condition=Q(state__in=WAITING),
+                name="re_delivery_due",
+            ),
+            models.Index(
+                fields=["state", "id"],
+                condition=Q(state__in=(State.RUNNING, *SET_ASIDE)),
+                name="re_delivery_aside",
+            ),
+            models.Index(
+                fields=["finished_at"],
+                condition=Q(state__in=ENDED_WELL),
+                name="re_delivery_finished",
+            ),
+        ]
+        constraints = [
+            # The fence: a token, and a lease, exactly while somebody runs it.
+            models.CheckConstraint(
+                name="re_delivery_token_while_running",
+                condition=(
+                    Q(
+                        state=State.RUNNING,
+                        claim_token__isnull=False,
+                        lease_expires_at__isnull=False,
+                    )
+                    | (~Q(state=State.RUNNING) & Q(claim_token__isnull=True))
+                ),
+            ),
+            models.CheckConstraint(
+                name="re_delivery_looked_at_while_waiting",
+                condition=(
+                    Q(state=State.PENDING, look_at__isnull=False)
+                    | Q(state=State.UNCERTAIN)
+                    | (~Q(state__in=WAITING) & Q(look_at__isnull=True))
+                ),
+            ),
+        ]
+        default_permissions = ("view",)
+        permissions = [
+            ("redrive_delivery", "Can redrive deliveries"),
+            ("cancel_delivery", "Can cancel deliveries"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.effect} #{self.pk}"
+
+    @property
+    def idempotency_key(self) -> str:
+        """What partners see: the same for every attempt, until a person starts it anew."""
+        return str(outgoing_key(self.key, self.generation))
+
+
+class Attempt(models.Model):
+    """One try of a delivery that did not end well. Append-only."""
+
+    class Outcome(models.TextChoices):
+        FAILED = "failed", "raised an exception"
+        TIMED_OUT = "timed out", "was still running at its timeout"
+        LOST = "lost", "its worker died, or its lease ended"
+        SKIPPED = "skipped", "raised Skip"
+        REFUSED = "refused", "raised Poison, or could not be begun"
+        UNCERTAIN = "uncertain", "sent, answer never seen"
+
+    # DO_NOTHING and no constraint, as above: prune deletes attempts with their delivery.
+    delivery = models.ForeignKey(
+        Delivery, models.DO_NOTHING, db_constraint=False, related_name="attempt_rows"
+    )
+    number = models.PositiveSmallIntegerField()
+    started_at = models.DateTimeField(null=True)
+    ended_at = models.DateTimeField(db_default=DbNow())
+    outcome = models.CharField(max_length=20, choices=Outcome.choices)
+    exception_type = models.CharField(max_length=200, blank=True)
+    message = models.TextField(blank=True)
+    traceback = models.TextField(blank=True)
+    fingerprint = models.CharField(max_length=32, blank=True, help_text="equal for equal failures")
+    host = models.CharField(max_length=100, blank=True)
+    release = models.CharField(max_length=100, blank=True)
+
+    class Meta:
+        app_label = "reliable_effects"
+        default_permissions = ("view",)
+
+    def __str__(self) -> str:
+        return f"attempt {self.number} {self.outcome}"
+
+
+class Sweep(models.Model):
+    """
+    The heartbeat of one sweep, or of the claims on one queue (`claims:<queue>`).
+
+    A sweep that stops, sees nothing for too long, or is cut short is an alarm.
+    """
+
+    name = models.CharField(max_length=120, primary_key=True)
+    ran_at = models.DateTimeField(db_default=DbNow())
+    seen = models.PositiveIntegerField(default=0)
+    done = models.PositiveIntegerField(default=0)
+    truncated = models.BooleanField(default=False)
+
+    class Meta:
+        app_label = "reliable_effects"
+        default_permissions = ("view",)
+
+    def __str__(self) -> str:
+        return self.name

@@ -1,0 +1,90 @@
+"""
+What a person may do to a delivery: redrive it, or give it up. The same row, guarded, never deleted.
+
+Both take one row at a time and go on after a bad one; both say how many they changed.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from typing import Any
+
+from django.db import Error
+
+from .. import signals
+from ..clock import DbNow
+from ..effects.registry import registry
+from .models import Delivery, DeliveryQuerySet
+from .states import CANCELLABLE, REDRIVABLE, State
+
+logger = logging.getLogger("reliable_effects")
+
+
+def redrive(rows: DeliveryQuerySet, *, by: str, why: str) -> list[Delivery]:
+    """
+    Run *rows* again under the keys they have: attempts from 0, due now.
+
+    Those that wait, run or succeeded are left alone. *by* and *why* go to the log and the signal;
+    the admin writes its own entry. Gives the rows that were changed.
+    """
+    changed = []
+    for row in rows.filter(state__in=REDRIVABLE).iterator(chunk_size=500):
+        if _change(row, "redriven", by, why, **_redriven(row)):
+            changed.append(row)
+            signals.delivery_redriven.send_robust(
+                registry.find_effect(row.effect),
+                delivery_id=row.pk,
+                key=row.key,
+                using=row._state.db,
+                by=by,
+                why=why,
+            )
+    return changed
+
+
+def cancel(rows: DeliveryQuerySet, *, by: str, why: str) -> list[Delivery]:
+    """Give *rows* up. What runs is left alone: nobody can call it back. Gives what was changed."""
+    return [
+        row
+        for row in rows.filter(state__in=CANCELLABLE).iterator(chunk_size=500)
+        if _change(
+            row, "cancelled", by, why,
+            look_at=None, reason="", finished_at=DbNow(), state=State.CANCELLED,
+        )
+    ]  # fmt: skip
+
+
+def _redriven(row: Delivery) -> dict[str, Any]:
+    notes = {k: v for k, v in (row.notes or {}).items() if k == "round"}
+    if row.state != State.UNCERTAIN:  # an ended row begins a new round: its emits are new
+        notes["round"] = notes.get("round", 0) + 1
+    return {
+        "attempts": 0,
+        "hints": 0,
+        "due_at": DbNow(),
+        "look_at": DbNow(),
+        "finished_at": None,
+        "reason": "",
+        "notes": notes or None,
+        "state": State.PENDING,
+    }
+
+
+def _change(row: Delivery, verb: str, by: str, why: str, **values: Any) -> bool:
+    """One guarded UPDATE: only from the state that was read, and only while nobody runs it."""
+    free = Delivery.objects.using(row._state.db).filter(
+        pk=row.pk, state=row.state, claim_token=None
+    )
+    try:
+        won = free.update(**values) == 1
+    except Error:
+        logger.exception("%s of delivery %d failed; the others go on", verb, row.pk)
+        return False
+    if won:
+        logger.info("%s %s delivery=%d by=%r why=%r", verb, row.effect, row.pk, by, why)
+    return won
+
+
+def of(using: str, ids: Iterable[int]) -> DeliveryQuerySet:
+    return Delivery.objects.using(using).filter(pk__in=list(ids))

@@ -1,0 +1,310 @@
+"""
+Run one claimed effect and say how it ended. Nothing is written here but what the effect writes.
+
+Between the claim and the effect everything is asked again: is the event readable, the subject
+there, the effect still needed?
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.apps import apps
+from django.db import connections, transaction
+from django.db.models import Model
+
+from ..effects.context import EffectContext
+from ..effects.effect import Effect
+from ..effects.event import Event
+from ..effects.outcomes import Poison, Skip, Snooze, Uncertain
+from ..effects.registry import registry
+from ..exceptions import BadPayload, EffectTimeout, LeaseLost, UnknownEvent
+from . import finish, timeout, unknown
+from .claim import Claimed
+from .models import Attempt, OutboxEvent
+from .run_context import Run, running
+from .states import Reason, State
+
+logger = logging.getLogger("reliable_effects")
+
+
+@dataclass(frozen=True, slots=True)
+class Succeeded:
+    seconds: float
+    written: bool = False  # an atomic effect completes with its own writes
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    reason: Reason
+    exception: BaseException | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    exception: BaseException
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    reason: Reason
+    exception: BaseException | None = None
+    message: str = ""
+    begun: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Snoozed:
+    span: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Unsure:
+    """It may have happened; where `verify` was asked, it could not tell."""
+
+    exception: BaseException | None
+
+
+@dataclass(frozen=True, slots=True)
+class DidNotHappen:
+    """What `verify` found."""
+
+
+@dataclass(frozen=True, slots=True)
+class NotForThisRelease:
+    """The payload is of a later version than this code knows; another worker will know it."""
+
+
+Verdict = (
+    Succeeded | Skipped | Failed | Refused | Snoozed | Unsure | DidNotHappen | NotForThisRelease
+)
+
+MISSING = object()
+"""The subject was looked for, and is gone."""
+
+
+def run(claimed: Claimed, *, subject: Any = None) -> Verdict:
+    """Carry out *claimed*. *subject* spares the query where a group has loaded it."""
+    event = claimed.event
+    if event is None:
+        return Refused(Reason.UNREADABLE, message="its event is not in the database", begun=False)
+    if claimed.attempt > claimed.effect.max_attempts and not claimed.verifying:
+        return _spent(claimed)
+    declared = _declared(claimed.effect, event)
+    if event.version > declared.version:
+        return NotForThisRelease()
+    if unknown.SINCE in claimed.notes:
+        finish.note(claimed, **{unknown.SINCE: None})
+    # The one place that catches everything: an effect is foreign code, and whatever it raises
+    # (MemoryError, SystemExit, and what pools throw at it) is its outcome, not the worker's end.
+    try:
+        payload = declared.codec.load(event.payload, event.version)
+        if subject is None:
+            subject = load_subject(claimed, event)
+        return _judged(claimed, event, subject, payload)
+    except BadPayload as error:
+        return Refused(Reason.UNREADABLE, error, begun=False)
+    except BaseException as error:  # noqa: BLE001  # see above
+        return Failed(error)
+
+
+def load_subject(claimed: Claimed, event: OutboxEvent) -> Any:
+    """The subject's row, from the writer, by the model's base manager; None for no subject."""
+    if not event.subject_model:
+        return None
+    model = _subject_model(claimed.effect, event)
+    found = model._base_manager.using(claimed.using).filter(pk=event.subject_pk).first()
+    return MISSING if found is None else found
+
+
+def _subject_model(effect: Effect[Any, Any], event: OutboxEvent) -> type[Model]:
+    return effect.event.model or apps.get_model(event.subject_model)
+
+
+def _declared(effect: Effect[Any, Any], event: OutboxEvent) -> Event[Any, Any]:
+    if event.source == "promise":
+        return effect.own_event
+    try:
+        return registry.event(event.name)
+    except UnknownEvent:
+        return effect.event
+
+
+def _spent(claimed: Claimed) -> Verdict:
+    """Its last run never came back to count itself out: the worker died, or was killed."""
+    last = (
+        Attempt.objects.using(claimed.using).filter(delivery_id=claimed.id).order_by("-pk").first()
+    )
+    match last.outcome if last is not None else "":
+        case Attempt.Outcome.LOST:
+            reason = Reason.KILLED_WORKERS
+        case Attempt.Outcome.TIMED_OUT:
+            reason = Reason.TIMED_OUT
+        case _:
+            reason = Reason.ATTEMPTS_SPENT
+    return Refused(reason, message="every attempt is spent", begun=False)
+
+
+def _judged(claimed: Claimed, event: OutboxEvent, subject: Any, payload: Any) -> Verdict:
+    effect = claimed.effect
+    if subject is MISSING:
+        match effect.subject_gone:
+            case "skip":
+                return Skipped(Reason.SUBJECT_GONE)
+            case "poison":
+                gone = f"{event.subject_model} {event.subject_pk} is not in the database"
+                return Refused(Reason.SUBJECT_GONE, message=gone, begun=False)
+            case "run":
+                subject = None
+    if claimed.verifying:
+        return _verified(claimed, event, subject, payload)
+    if _expired(effect, event, claimed.claimed_at):
+        return Skipped(Reason.EXPIRED)
+    if not _still_needed(effect, subject, claimed.using):
+        return Skipped(Reason.NOT_NEEDED)
+    return _carried_out(claimed, event, subject, payload)
+
+
+def _expired(effect: Effect[Any, Any], event: OutboxEvent, now: datetime) -> bool:
+    return effect.expires_after is not None and event.emitted_at + effect.expires_after < now
+
+
+def _still_needed(effect: Effect[Any, Any], subject: Any, using: str) -> bool:
+    if subject is None:
+        return True
+    if effect.owed_query is not None and not effect.owed_query.still_owes(subject, using):
+        return False
+    return effect.still_needed is None or bool(effect.still_needed(subject))
+
+
+def _carried_out(claimed: Claimed, event: OutboxEvent, subject: Any, payload: Any) -> Verdict:
+    effect = claimed.effect
+    begun = time.monotonic()
+    try:
+        with _watched(claimed) as watch:
+            ctx = _context(claimed, event, payload, watch)
+            logger.info("doing %s delivery=%d attempt=%d", effect.name, claimed.id, claimed.attempt)
+            if effect.atomic:
+                with transaction.atomic(using=claimed.using):
+                    _called(claimed, effect.function, subject, ctx)
+                    watch.disarm()
+                    if not finish.complete(claimed):
+                        raise LeaseLost(claimed.id)
+            else:
+                _called(claimed, effect.function, subject, ctx)
+        return Succeeded(time.monotonic() - begun, written=effect.atomic)
+    except Snooze as asked:
+        return Snoozed(asked.span)
+    except Skip as asked:
+        return Skipped(Reason.EFFECT_SKIPPED, asked)
+    except Poison as asked:
+        return Refused(Reason.REFUSED, asked)
+    except Uncertain as asked:
+        return Unsure(asked)
+    except EffectTimeout as error:
+        _drop_connections()
+        return Unsure(error) if effect.verify is not None else Failed(error)
+    except BaseException as error:  # noqa: BLE001  # see run()
+        if effect.atomic and finish.is_now(claimed, State.SUCCEEDED):
+            # The commit was done, and only its answer was lost.
+            return Succeeded(time.monotonic() - begun, written=True)
+        return Failed(error)
+
+
+def _verified(claimed: Claimed, event: OutboxEvent, subject: Any, payload: Any) -> Verdict:
+    effect = claimed.effect
+    if effect.verify is None:
+        return Unsure(None)
+    begun = time.monotonic()
+    # Counted before it is asked, so that a question that kills its worker is counted too.
+    finish.note(claimed, verifies=claimed.notes.get("verifies", 0) + 1)
+    try:
+        with _watched(claimed) as watch:
+            ctx = _context(claimed, event, payload, watch)
+            answer = _called(claimed, effect.verify, subject, ctx)
+    except BaseException as error:  # noqa: BLE001  # see run(): it cannot tell, then
+        if isinstance(error, EffectTimeout):
+            _drop_connections()
+        return Unsure(error)
+    if answer is None:
+        return Unsure(None)
+    return Succeeded(time.monotonic() - begun) if answer else DidNotHappen()
+
+
+def _called(claimed: Claimed, function: Callable[..., Any], subject: Any, ctx: Any) -> Any:
+    mine = Run(
+        using=claimed.using,
+        delivery_id=claimed.id,
+        token=claimed.token,
+        key=claimed.key,
+        generation=claimed.generation,
+        round=claimed.notes.get("round", 0),
+    )
+    with running(mine), after_effect():
+        return timeout.call(function, subject, ctx)
+
+
+def _watched(claimed: Claimed) -> AbstractContextManager[timeout.Watch]:
+    effect = claimed.effect
+    return timeout.watching(
+        timeout.Watch(
+            effect=effect.name,
+            timeout=effect.timeout,
+            lease=effect.lease,
+            max_runtime=effect.max_runtime,
+            started=time.monotonic(),
+        )
+    )
+
+
+def _context(
+    claimed: Claimed, event: OutboxEvent, payload: Any, watch: timeout.Watch
+) -> EffectContext[Any]:
+    begun = time.monotonic()
+
+    def deadline() -> datetime:
+        return claimed.claimed_at + timedelta(seconds=time.monotonic() - begun) + watch.left()
+
+    def beat() -> datetime:
+        watch.disarm()  # the alarm must not strike in the middle of our own UPDATE
+        try:
+            if not finish.beat(claimed, claimed.effect.lease):
+                raise LeaseLost(claimed.id)
+        finally:
+            watch.arm()
+        return deadline()
+
+    return EffectContext(
+        delivery_id=claimed.id,
+        idempotency_key=claimed.idempotency_key,
+        attempt=claimed.attempt,
+        event=event,
+        payload=payload,
+        deadline=deadline(),
+        logger=logging.LoggerAdapter(
+            logger, {"delivery": claimed.id, "effect": claimed.effect.name}
+        ),
+        _beat=beat,
+    )
+
+
+def _drop_connections() -> None:
+    """A timeout may strike inside a query; what its connection is in the middle of nobody knows."""
+    for connection in connections.all(initialized_only=True):
+        if not connection.in_atomic_block:
+            connection.close()
+
+
+after_effect: Callable[[], AbstractContextManager[Any]] = nullcontext
+"""What surrounds each call of an effect; `reliable_effects.testing` runs on_commit hooks in it."""
+
+
+def surround_effects_with(context: Callable[[], AbstractContextManager[Any]]) -> None:
+    global after_effect  # noqa: PLW0603  # one hook, for tests
+    after_effect = context

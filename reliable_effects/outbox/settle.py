@@ -1,0 +1,153 @@
+"""Write how a run ended, and tell who listens: first the commit, then log and signal."""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+from typing import Any, assert_never
+
+from django.dispatch import Signal
+from django.utils import timezone
+
+from .. import signals
+from ..conf import settings
+from ..exceptions import EffectTimeout
+from . import finish, unknown
+from .claim import Claimed
+from .models import Attempt
+from .run import (
+    DidNotHappen,
+    Failed,
+    NotForThisRelease,
+    Refused,
+    Skipped,
+    Snoozed,
+    Succeeded,
+    Unsure,
+    Verdict,
+)
+from .states import Reason
+
+logger = logging.getLogger("reliable_effects")
+
+
+def may_be_joined(claimed: Claimed, verdict: Verdict) -> bool:
+    """Whether this success may be written together with the next claim: nobody waits to hear it."""
+    return (
+        isinstance(verdict, Succeeded)
+        and not verdict.written
+        and not signals.delivery_succeeded.has_listeners(claimed.effect)
+    )
+
+
+def settle(claimed: Claimed, verdict: Verdict) -> None:
+    """Write *verdict*. Where the lease is lost nothing is written, and nothing told."""
+    match verdict:
+        case Succeeded():
+            won = verdict.written or finish.succeed(claimed)
+            tell_success(claimed, verdict, won=won)
+        case Skipped(reason, exception):
+            if finish.skip(claimed, reason, exception):
+                logger.info("skipped %s delivery=%d %s", claimed.effect.name, claimed.id, reason)
+                _tell(signals.delivery_skipped, claimed, reason=str(reason))
+        case Failed(exception):
+            _settle_failure(claimed, exception)
+        case Refused(reason, exception, message, begun):
+            _poison(claimed, reason, Attempt.Outcome.REFUSED, exception, message, begun=begun)
+        case Snoozed(span):
+            _settle_snooze(claimed, span)
+        case Unsure(exception):
+            _settle_doubt(claimed, exception)
+        case DidNotHappen():
+            _settle_did_not_happen(claimed)
+        case NotForThisRelease():
+            unknown.put_back(claimed)
+        case _:
+            assert_never(verdict)
+
+
+def tell_success(claimed: Claimed, verdict: Verdict, *, won: bool) -> None:
+    if won and isinstance(verdict, Succeeded):
+        logger.info(
+            "done %s delivery=%d in %.3fs", claimed.effect.name, claimed.id, verdict.seconds
+        )
+        _tell(signals.delivery_succeeded, claimed, attempt=claimed.attempt, seconds=verdict.seconds)
+
+
+def _settle_failure(claimed: Claimed, exception: BaseException) -> None:
+    timed_out = isinstance(exception, EffectTimeout)
+    outcome = Attempt.Outcome.TIMED_OUT if timed_out else Attempt.Outcome.FAILED
+    if claimed.attempt >= claimed.effect.max_attempts:
+        reason = Reason.TIMED_OUT if timed_out else Reason.ATTEMPTS_SPENT
+        _poison(claimed, reason, outcome, exception)
+        return
+    rest = claimed.effect.backoff.delay(claimed.attempt)
+    if finish.retry(claimed, exception, outcome, rest):
+        logger.warning(
+            "failed %s delivery=%d attempt=%d %s; again in %.1fs",
+            claimed.effect.name, claimed.id, claimed.attempt, type(exception).__name__,
+            rest.total_seconds(),
+        )  # fmt: skip
+        _tell(
+            signals.attempt_failed,
+            claimed,
+            attempt=claimed.attempt,
+            exception=exception,
+            retry_at=timezone.now() + rest,
+        )
+
+
+def _settle_snooze(claimed: Claimed, span: timedelta) -> None:
+    slept = timedelta(seconds=claimed.notes.get("snoozed", 0)) + span
+    if slept > settings().max_snooze:
+        message = f"snoozed for {slept} in all; RELIABLE_EFFECTS['MAX_SNOOZE'] is its bound"
+        _poison(claimed, Reason.SNOOZED_OUT, Attempt.Outcome.REFUSED, None, message)
+    elif finish.snooze(claimed, span):
+        logger.info("snoozed %s delivery=%d for %s", claimed.effect.name, claimed.id, span)
+
+
+def _settle_doubt(claimed: Claimed, exception: BaseException | None) -> None:
+    """Ask `verify` later, as often as the effect may be tried; then a person must decide."""
+    asked = claimed.notes.get("verifies", 0)
+    can_ask = claimed.effect.verify is not None and asked < claimed.effect.max_attempts
+    rest = claimed.effect.backoff.delay(asked + 1) if can_ask else None
+    if finish.doubt(claimed, exception, rest):
+        logger.warning(
+            "uncertain %s delivery=%d: %s", claimed.effect.name, claimed.id,
+            "verify will be asked" if can_ask else "a person must decide",
+        )  # fmt: skip
+        _tell(signals.delivery_uncertain, claimed, waits_for_a_person=rest is None)
+
+
+def _settle_did_not_happen(claimed: Claimed) -> None:
+    if claimed.notes.get("kills", 0) >= settings().max_kills:
+        _poison(claimed, Reason.KILLED_WORKERS, None)
+    elif claimed.attempt >= claimed.effect.max_attempts:
+        _poison(claimed, Reason.ATTEMPTS_SPENT, None)
+    elif finish.reopen(claimed):
+        logger.info("did not happen: %s delivery=%d runs again", claimed.effect.name, claimed.id)
+
+
+def _poison(
+    claimed: Claimed,
+    reason: Reason,
+    outcome: Attempt.Outcome | None,
+    exception: BaseException | None = None,
+    message: str = "",
+    *,
+    begun: bool = True,
+) -> None:
+    if finish.poison(claimed, reason, outcome, exception, message, begun=begun):
+        logger.error("poisoned %s delivery=%d %s", claimed.effect.name, claimed.id, reason)
+        _tell(signals.delivery_poisoned, claimed, reason=str(reason), exception=exception)
+
+
+def _tell(signal: Signal, claimed: Claimed, **facts: Any) -> None:
+    if signal.has_listeners(claimed.effect):
+        signal.send_robust(
+            claimed.effect,
+            delivery_id=claimed.id,
+            key=claimed.key,
+            using=claimed.using,
+            **facts,
+        )

@@ -1,0 +1,91 @@
+"""The states of a delivery, why it is in one, and every legal move between them."""
+
+from __future__ import annotations
+
+from django.db.models import IntegerChoices, TextChoices
+
+
+class State(IntegerChoices):
+    """Where a delivery stands. "Retrying" is PENDING with attempts: shown, not stored."""
+
+    PENDING = 0, "waiting"
+    RUNNING = 1, "running"
+    SUCCEEDED = 2, "succeeded"
+    SKIPPED = 3, "skipped"
+    CANCELLED = 4, "cancelled"
+    UNCERTAIN = 5, "uncertain"
+    POISONED = 6, "poisoned"
+
+
+WAITING = (State.PENDING, State.UNCERTAIN)  # what a worker may claim
+ENDED_WELL = (State.SUCCEEDED, State.SKIPPED, State.CANCELLED)  # what may be pruned, one day
+SET_ASIDE = (State.UNCERTAIN, State.POISONED)  # what a person may have to look at
+
+
+class Reason(TextChoices):
+    """Why a delivery is where it is, where the state alone does not say."""
+
+    NONE = "", ""
+    # SKIPPED
+    NOT_NEEDED = "NOT_NEEDED", "no longer needed"
+    EXPIRED = "EXPIRED", "later than expires_after"
+    EFFECT_SKIPPED = "EFFECT_SKIPPED", "the effect raised Skip"
+    # POISONED, or SKIPPED with subject_gone="skip"
+    SUBJECT_GONE = "SUBJECT_GONE", "the subject's row is gone"
+    # POISONED
+    ATTEMPTS_SPENT = "ATTEMPTS_SPENT", "every attempt failed"
+    REFUSED = "REFUSED", "the effect raised Poison"
+    KILLED_WORKERS = "KILLED_WORKERS", "its worker died again and again"
+    TIMED_OUT = "TIMED_OUT", "it ran out of time again and again"
+    UNKNOWN_EFFECT = "UNKNOWN_EFFECT", "no worker knows this effect"
+    UNREADABLE = "UNREADABLE", "its payload cannot be read"
+    SNOOZED_OUT = "SNOOZED_OUT", "it was snoozed for too long"
+    STILL_OWED = "STILL_OWED", "succeeded, and still owed"
+
+
+class Flag:
+    """Bits of `Delivery.flags`. Plain ints, because SQL adds and masks them."""
+
+    ALONE = 1  # it died while running: from now on nothing shares its fate
+    GROUP = 2  # claimed as one of a harmless group
+    VERIFIABLE = 4  # its effect can say what became of a lost run; the rescuer may not know it
+    FORGIVEN = 8  # one attempt was given back, because the whole fleet was away
+    BEGUN = 16  # it was claimed at least once
+    VERIFYING = 32  # what is running is `verify`, not the effect
+
+
+# Every move is one guarded UPDATE that says whether it won; what is not here, nothing does.
+MOVES: dict[State, dict[State, str]] = {
+    State.PENDING: {
+        State.RUNNING: "claimed by a worker, attempts + 1",
+        State.CANCELLED: "a person cancelled it",
+        State.POISONED: "no worker has known its effect for a day",
+    },
+    State.RUNNING: {
+        State.SUCCEEDED: "the effect returned, or verify said that it happened",
+        State.SKIPPED: "not needed, expired, or the effect raised Skip",
+        State.PENDING: "failed with attempts left, snoozed, released, or rescued",
+        State.UNCERTAIN: "sent, answer never seen; or rescued, and its effect can verify",
+        State.POISONED: "attempts spent, refused, unreadable, subject gone",
+    },
+    State.UNCERTAIN: {
+        State.RUNNING: "claimed to verify; attempts stay",
+        State.PENDING: "redriven by a person",
+        State.CANCELLED: "a person cancelled it",
+        State.POISONED: "no worker has known its effect for a day",
+    },
+    State.SUCCEEDED: {},  # it happened; only reconcile may find that it is owed again
+    State.SKIPPED: {
+        State.PENDING: "redriven by a person, or the debt was promised again",
+    },
+    State.CANCELLED: {
+        State.PENDING: "redriven by a person, or the debt was promised again",
+    },
+    State.POISONED: {
+        State.PENDING: "redriven by a person, or a worker knows its effect again",
+        State.CANCELLED: "a person gave it up",
+    },
+}
+
+REDRIVABLE = tuple(s for s in State if State.PENDING in MOVES[s] and s is not State.RUNNING)
+CANCELLABLE = tuple(s for s in State if State.CANCELLED in MOVES[s])

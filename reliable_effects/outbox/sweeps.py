@@ -1,0 +1,97 @@
+"""
+The clock's work: relay, rescue, prune, each when its turn has come.
+
+Called by the workers' timer, by beat's tasks and by `effects_worker`; whoever comes first takes the
+turn, so any number of them may run. One sweep that fails never keeps another from running.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+
+from django.db import Error, connections
+
+from ..conf import settings
+from . import dispatch
+from .heartbeat import Swept, Turn, report, take_turn
+from .prune import prune
+from .relay import relay
+from .rescue import rescue
+
+logger = logging.getLogger("reliable_effects")
+
+RELAY, RESCUE, PRUNE = "relay", "rescue", "prune"
+
+
+def sweep_all(*, with_relay: bool = True) -> dict[str, Swept]:
+    """Everything whose turn has come, on every database; what was done, by "alias/name"."""
+    return {
+        f"{using}/{name}": swept
+        for using in settings().databases
+        for name in ((RELAY,) if with_relay else ()) + (RESCUE, PRUNE)
+        if (swept := sweep(using, name)) is not None
+    }
+
+
+def sweep(using: str, name: str, *, now: bool = False) -> Swept | None:
+    """
+    Run the sweep *name* on *using* when its turn has come; None when it has not, or it failed.
+
+    `now` does not wait for the turn: for people and tests.
+    """
+    period, work = _sweeps()[name]
+    try:
+        turn = take_turn(using, name, timedelta(0) if now else period)
+        if turn is None:
+            return None
+        swept = work(using, turn)
+        report(using, name, swept)
+    except Error:
+        logger.exception("sweep %s on %s failed; the next turn tries again", name, using)
+        return None
+    if swept.done or swept.truncated:
+        logger.info(
+            "swept %s on %s: seen %d, done %d%s",
+            name, using, swept.seen, swept.done, ", cut short" if swept.truncated else "",
+        )  # fmt: skip
+    return swept
+
+
+def _sweeps() -> dict[str, tuple[timedelta, Callable[[str, Turn], Swept]]]:
+    known = settings()
+    return {
+        RELAY: (known.relay_period, lambda using, _: relay(using)),
+        RESCUE: (known.rescue_period, rescue),
+        PRUNE: (known.prune_period, lambda using, _: prune(using)),
+    }
+
+
+class Timer:
+    """A daemon thread that sweeps until it is stopped. One per worker's main process."""
+
+    def __init__(self) -> None:
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="effects-sweeps", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+    def _run(self) -> None:
+        # Half the shortest period, so that the turn is met within it.
+        pause = min(settings().relay_period, settings().rescue_period).total_seconds() / 2
+        while not self._stopped.wait(pause):
+            try:
+                sweep_all(with_relay=dispatch.is_configured())
+            except Exception:
+                # The last line of defence: a timer that dies is a sweep that stops.
+                logger.exception("the sweeps' timer goes on")
+            finally:
+                # The worker forks its children from this process: no open connection may be
+                # there to be inherited.
+                connections.close_all()

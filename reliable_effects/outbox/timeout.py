@@ -1,0 +1,115 @@
+"""
+End a run that takes too long: first with an exception, then with the process.
+
+The exception comes from SIGALRM and only while the effect itself is on the stack. Where even that
+is not heard (a loop in C, a swallowed exception), faulthandler's watchdog thread, which needs no
+GIL, ends the process when the lease is over, so that the slot comes back. Both need a process that
+may be sacrificed and its main thread: prefork children and `effects_worker`.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from types import FrameType
+from typing import Any
+
+from ..exceptions import EffectTimeout
+
+_enforced = False
+
+
+def enforce_here() -> None:
+    """This process may be killed: call it once in each worker child."""
+    global _enforced  # noqa: PLW0603  # a fact about the process
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGALRM, _on_alarm)
+        _enforced = True
+
+
+def is_enforced() -> bool:
+    return _enforced and threading.current_thread() is threading.main_thread()
+
+
+@dataclass(slots=True)
+class Watch:
+    """The time one run has: `timeout` at a time, `max_runtime` in all, `lease` to the bitter end."""
+
+    effect: str
+    timeout: timedelta
+    lease: timedelta
+    max_runtime: timedelta | None
+    started: float
+    armed: bool = False
+
+    def left(self) -> timedelta:
+        """How long the run may still take without another heartbeat."""
+        if self.max_runtime is None:
+            return self.timeout
+        spent = timedelta(seconds=time.monotonic() - self.started)
+        return min(self.timeout, self.max_runtime - spent)
+
+    def arm(self) -> None:
+        """
+        Begin the timeout (anew).
+
+        Raises:
+            EffectTimeout: `max_runtime` is over.
+        """
+        left = self.left()
+        if left <= timedelta(0):
+            assert self.max_runtime is not None  # noqa: S101  # only it can be used up
+            raise EffectTimeout(self.effect, self.max_runtime)
+        if is_enforced():
+            self.armed = True
+            faulthandler.dump_traceback_later(
+                self.lease.total_seconds(), exit=True, file=sys.__stderr__
+            )
+            signal.setitimer(signal.ITIMER_REAL, left.total_seconds())
+
+    def disarm(self) -> None:
+        if self.armed:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            faulthandler.cancel_dump_traceback_later()
+            self.armed = False
+
+
+_watch: Watch | None = None  # of the run in this process's main thread
+
+
+@contextmanager
+def watching(watch: Watch) -> Iterator[Watch]:
+    """Arm *watch* for the block. Where nothing can be enforced it only counts `max_runtime`."""
+    global _watch  # noqa: PLW0603  # a signal handler has no other way to find it
+    watch.arm()
+    if watch.armed:
+        _watch = watch
+    try:
+        yield watch
+    finally:
+        watch.disarm()
+        if _watch is watch:
+            _watch = None
+
+
+def call(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call the effect. This frame is how the alarm knows that the effect is on the stack."""
+    return function(*arguments)
+
+
+def _on_alarm(_signal: int, frame: FrameType | None) -> None:
+    watch = _watch
+    if watch is None or frame is None or frame.f_code is call.__code__:
+        return  # the effect has just returned, or has not begun
+    above: FrameType | None = frame.f_back
+    while above is not None:
+        if above.f_code is call.__code__:
+            raise EffectTimeout(watch.effect, watch.timeout)
+        above = above.f_back

@@ -1,0 +1,78 @@
+"""
+Names and versions that this release does not know: another worker may, during a deploy.
+
+Such a row is put off and costs no attempt. When nobody has known it for a day it is set aside as
+UNKNOWN_EFFECT, and it comes back by itself when a worker sweeps that knows the name.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime
+
+from ..clock import DbNow
+from ..conf import settings
+from ..effects.registry import registry
+from . import finish
+from .claim import Claimed, Seen
+from .models import Attempt, Delivery
+from .states import WAITING, Reason, State
+
+logger = logging.getLogger("reliable_effects")
+
+SINCE = "unknown_since"  # in Delivery.notes; any claim clears it
+_REVIVE_AT_MOST = 1000  # rows a sweep
+
+
+def put_off(row: Seen) -> None:
+    """Out of the line for a minute, no attempt spent; set aside when nobody has known it for long."""
+    notes = row.notes or {}
+    now = datetime.now(UTC)
+    since = datetime.fromisoformat(notes.get(SINCE, now.isoformat()))
+    # Guarded by what was seen: a claim in between has changed `hints` or the state.
+    rows = Delivery.objects.using(row.using).filter(
+        pk=row.id, state=row.state, claim_token=None, due_at__lte=DbNow(), look_at__isnull=False
+    )
+    if now - since > settings().max_unknown:
+        if rows.update(
+            look_at=None,
+            hints=0,
+            finished_at=DbNow(),
+            reason=Reason.UNKNOWN_EFFECT,
+            state=State.POISONED,
+        ):
+            logger.error("poisoned %s delivery=%d UNKNOWN_EFFECT", row.effect_name, row.id)
+        return
+    rows.update(
+        look_at=DbNow() + finish.jittered(finish.LOOK_AGAIN),
+        hints=0,
+        notes=notes | {SINCE: since.isoformat()},
+    )
+    logger.warning("unknown effect %s delivery=%d: put off", row.effect_name, row.id)
+
+
+def put_back(claimed: Claimed) -> None:
+    """The same for a payload of a later version, which is only seen after the claim."""
+    now = datetime.now(UTC)
+    since = datetime.fromisoformat(claimed.notes.get(SINCE, now.isoformat()))
+    if now - since > settings().max_unknown:
+        message = "its payload is of a later version than any worker has known"
+        finish.poison(
+            claimed, Reason.UNREADABLE, Attempt.Outcome.REFUSED, None, message, begun=False
+        )
+        return
+    again = finish.jittered(finish.LOOK_AGAIN)
+    finish.release(claimed, until=again, **{SINCE: since.isoformat()})
+
+
+def revive(using: str) -> int:
+    """Set free what was set aside as unknown and is known to this process; how many."""
+    rows = Delivery.objects.using(using).filter(state=State.POISONED, reason=Reason.UNKNOWN_EFFECT)
+    known = rows.filter(effect__in=registry.effect_names())
+    freed = 0
+    for pk, notes in known.values_list("pk", "notes")[:_REVIVE_AT_MOST]:
+        kept = {k: v for k, v in (notes or {}).items() if k != SINCE} or None
+        freed += rows.filter(pk=pk).update(
+            reason="", finished_at=None, look_at=DbNow(), notes=kept, state=State.PENDING
+        )
+    return freed

@@ -1,0 +1,19 @@
+"""
+What has happened to a delivery, told after its state is committed.
+
+Every signal is sent with `send_robust`, so a receiver that raises is logged and nothing else;
+`sender` is the `Effect`, and `delivery_id`, `key`, `using` (database alias) come with each.
+A process that is killed between the commit and the signal sends none: signals are for watching,
+effects are for work.
+"""
+
+from __future__ import annotations
+
+from django.dispatch import Signal
+
+delivery_succeeded = Signal()  # attempt: int, seconds: float
+delivery_skipped = Signal()  # reason: str
+attempt_failed = Signal()  # attempt: int, exception: BaseException, retry_at: datetime
+delivery_poisoned = Signal()  # reason: str, exception: BaseException | None
+delivery_uncertain = Signal()  # waits_for_a_person: bool
+delivery_redriven = Signal()  # by: str, why: str

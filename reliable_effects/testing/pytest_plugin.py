@@ -1,0 +1,3 @@
+"""Fixtures for pytest, found through the `pytest11` entry point."""
+
+from __future__ import annotations
