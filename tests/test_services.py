@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import socketserver
 import subprocess
@@ -103,9 +104,10 @@ def shouter():
 
     class Shout(socketserver.StreamRequestHandler):
         def handle(self):
-            for line in self.rfile:
-                heard.append(line)
-                self.wfile.write(line.upper())
+            with contextlib.suppress(ConnectionError):  # some of these tests cut
+                for line in self.rfile:
+                    heard.append(line)
+                    self.wfile.write(line.upper())
 
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Shout) as server:
         server.daemon_threads = True
@@ -174,7 +176,7 @@ def test_dropped_replies_leave_the_request_done(proxy, client, shouter):
     with pytest.raises(TimeoutError):
         _ask(client, b"pay\n")
 
-    assert shouter[1] == [b"pay\n"]
+    assert eventually(lambda: shouter[1]) == [b"pay\n"]
 
 
 def test_a_cut_resets_open_connections_and_new_ones(proxy, client):
