@@ -120,7 +120,7 @@ class CelerySender:
     def _link_here(self) -> _Link | None:
         link = self._link
         if link is not None and link.pid != os.getpid():
-            # Closing it, or letting it be collected, would close the parent's session.
+            # The socket under it is the parent's too. Closing it here would close it there.
             self._inherited.append(link)
             link = self._link = None
         return link
@@ -170,7 +170,7 @@ class _Link:
         # Whatever goes wrong here, the connection is not used again.
         with suppress(Exception):
             if _kind(self._connection) == "amqp":
-                self._connection.collect()  # release() waits for close-ok, without a limit
+                self._connection.collect()  # release() waits for the broker's close-ok
             else:
                 self._connection.release()
 

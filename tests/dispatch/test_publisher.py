@@ -35,7 +35,7 @@ class Broker:
         self._answers = threading.Event()
         self._answers.set()
 
-    def __call__(self, queue, hint):
+    def __call__(self, queue, _hint):
         self.received.append(queue)
         self._answers.wait()
         if self.failure:
