@@ -105,7 +105,7 @@ RELIABLE_EFFECTS: dict[str, object] = {
 if os.environ.get("HASTE"):
     RELIABLE_EFFECTS |= {
         "LEASE_GRACE": timedelta(seconds=2),
-        "RELAY_PERIOD": timedelta(milliseconds=500),
+        "RELAY_PERIOD": timedelta(seconds=1),
         "RELAY_GRACE": timedelta(seconds=2),
         "RESCUE_PERIOD": timedelta(seconds=1),
         "PUBLISH_REST": timedelta(seconds=2),
