@@ -7,10 +7,13 @@ Both take one row at a time and go on after a bad one; both say how many they ch
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from django.db import Error
+from django.db import Error, transaction
 
 from .. import signals
 from ..clock import DbNow
@@ -32,7 +35,8 @@ def redrive(rows: DeliveryQuerySet, *, by: str, why: str) -> list[Delivery]:
     for row in rows.filter(state__in=REDRIVABLE).iterator(chunk_size=500):
         if _change(row, "redriven", by, why, **_redriven(row)):
             changed.append(row)
-            signals.delivery_redriven.send_robust(
+            told = partial(
+                signals.delivery_redriven.send_robust,
                 registry.find_effect(row.effect),
                 delivery_id=row.pk,
                 key=row.key,
@@ -40,6 +44,8 @@ def redrive(rows: DeliveryQuerySet, *, by: str, why: str) -> list[Delivery]:
                 by=by,
                 why=why,
             )
+            # At once, but for callers with a transaction of their own, who may still take it back.
+            transaction.on_commit(told, using=row._state.db, robust=True)
     return changed
 
 
@@ -77,13 +83,55 @@ def _change(row: Delivery, verb: str, by: str, why: str, **values: Any) -> bool:
         pk=row.pk, state=row.state, claim_token=None
     )
     try:
-        won = free.update(**values) == 1
+        # A savepoint where the caller has a transaction open: else one bad row would spoil it.
+        with transaction.atomic(using=row._state.db):
+            won = free.update(**values) == 1
     except Error:
         logger.exception("%s of delivery %d failed; the others go on", verb, row.pk)
         return False
     if won:
         logger.info("%s %s delivery=%d by=%r why=%r", verb, row.effect, row.pk, by, why)
     return won
+
+
+# What will be done, said beforehand
+
+ALLOWED = {"redrive": REDRIVABLE, "cancel": CANCELLABLE}
+
+LEFT_ALONE = {
+    "redrive": {
+        State.PENDING: "it waits already, and runs by itself",
+        State.RUNNING: "a worker is running it",
+        State.SUCCEEDED: "it happened",
+    },
+    "cancel": {
+        State.RUNNING: "a worker is running it, and nobody can call it back",
+        State.SUCCEEDED: "it happened",
+        State.SKIPPED: "it has ended without acting",
+        State.CANCELLED: "it is cancelled",
+    },
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What a verb would do to the deliveries of one effect that stand alike."""
+
+    effect: str
+    state: State
+    reason: str
+    count: int
+    left_alone: str  # why; "" where they will be changed
+
+
+def forecast(verb: str, rows: DeliveryQuerySet) -> list[Forecast]:
+    """What "redrive" or "cancel" would do to *rows* now: those it changes first."""
+    alike = Counter(rows.order_by().values_list("effect", "state", "reason"))
+    told = [
+        Forecast(effect, State(state), reason, count, LEFT_ALONE[verb].get(State(state), ""))
+        for (effect, state, reason), count in alike.items()
+    ]
+    return sorted(told, key=lambda f: (bool(f.left_alone), f.effect, f.state, f.reason))
 
 
 def of(using: str, ids: Iterable[int]) -> DeliveryQuerySet:
