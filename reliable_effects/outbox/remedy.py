@@ -31,21 +31,21 @@ def redrive(rows: DeliveryQuerySet, *, by: str, why: str) -> list[Delivery]:
     Those that wait, run or succeeded are left alone. *by* and *why* go to the log and the signal;
     the admin writes its own entry. Gives the rows that were changed.
     """
-    changed = []
+    changed, using = [], rows.db
     for row in rows.filter(state__in=REDRIVABLE).iterator(chunk_size=500):
-        if _change(row, "redriven", by, why, **_redriven(row)):
+        if _change(using, row, "redriven", by, why, **_redriven(row)):
             changed.append(row)
             told = partial(
                 signals.delivery_redriven.send_robust,
                 registry.find_effect(row.effect),
                 delivery_id=row.pk,
                 key=row.key,
-                using=row._state.db,
+                using=using,
                 by=by,
                 why=why,
             )
             # At once, but for callers with a transaction of their own, who may still take it back.
-            transaction.on_commit(told, using=row._state.db, robust=True)
+            transaction.on_commit(told, using=using, robust=True)
     return changed
 
 
@@ -55,7 +55,7 @@ def cancel(rows: DeliveryQuerySet, *, by: str, why: str) -> list[Delivery]:
         row
         for row in rows.filter(state__in=CANCELLABLE).iterator(chunk_size=500)
         if _change(
-            row, "cancelled", by, why,
+            rows.db, row, "cancelled", by, why,
             look_at=None, reason="", finished_at=DbNow(), state=State.CANCELLED,
         )
     ]  # fmt: skip
@@ -77,14 +77,12 @@ def _redriven(row: Delivery) -> dict[str, Any]:
     }
 
 
-def _change(row: Delivery, verb: str, by: str, why: str, **values: Any) -> bool:
+def _change(using: str, row: Delivery, verb: str, by: str, why: str, **values: Any) -> bool:
     """One guarded UPDATE: only from the state that was read, and only while nobody runs it."""
-    free = Delivery.objects.using(row._state.db).filter(
-        pk=row.pk, state=row.state, claim_token=None
-    )
+    free = Delivery.objects.using(using).filter(pk=row.pk, state=row.state, claim_token=None)
     try:
         # A savepoint where the caller has a transaction open: else one bad row would spoil it.
-        with transaction.atomic(using=row._state.db):
+        with transaction.atomic(using=using):
             won = free.update(**values) == 1
     except Error:
         logger.exception("%s of delivery %d failed; the others go on", verb, row.pk)
