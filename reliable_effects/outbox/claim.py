@@ -105,7 +105,9 @@ def claim(seen: Sequence[Seen], *, group: bool = False) -> list[Claimed]:
     """
     if not seen:
         return []
-    wanted = [Wanted.of(row, group=group) for row in seen]
+    # A group shares one token: it is claimed, and may be released and completed, in one statement.
+    token = new_token() if group else None
+    wanted = [Wanted.of(row, token=token) for row in seen]
     using = seen[0].using
 
     return surely(
@@ -137,17 +139,18 @@ class Wanted:
     effect: Effect[Any, Any]
 
     @classmethod
-    def of(cls, seen: Seen, *, group: bool) -> Wanted:
+    def of(cls, seen: Seen, *, token: int | None = None) -> Wanted:
+        """What to write for *seen*; a *token* is given to the members of one group."""
         effect = seen.effect
         assert effect is not None  # noqa: S101  # callers set unknown names apart
         flags = Flag.BEGUN
-        if group:
+        if token is not None:
             flags |= Flag.GROUP
         if effect.verify is not None:
             flags |= Flag.VERIFIABLE
         if seen.state == State.UNCERTAIN:
             flags |= Flag.VERIFYING
-        return cls(seen.id, seen.state, new_token(), effect.lease, flags, effect)
+        return cls(seen.id, seen.state, token or new_token(), effect.lease, flags, effect)
 
 
 def new_token() -> int:
@@ -254,17 +257,20 @@ def _event(
 
 
 def _take_portable(using: str, wanted: Sequence[Wanted]) -> list[Claimed]:
+    alike: dict[tuple[State, int, timedelta, int], list[int]] = {}
+    for w in wanted:
+        alike.setdefault((w.state, w.token, w.lease, w.flags), []).append(w.id)
     rows = Delivery.objects.using(using)
     with transaction.atomic(using=using):
-        for w in wanted:
-            rows.filter(pk=w.id, state=w.state, due_at__lte=DbNow(), look_at__isnull=False).update(
-                attempts=F("attempts") + int(w.state == State.PENDING),
-                claim_token=w.token,
-                lease_expires_at=DbNow() + w.lease,
+        for (state, token, lease, flags), ids in alike.items():
+            rows.filter(pk__in=ids, state=state, due_at__lte=DbNow(), look_at__isnull=False).update(
+                attempts=F("attempts") + int(state == State.PENDING),
+                claim_token=token,
+                lease_expires_at=DbNow() + lease,
                 hints=0,
                 look_at=None,
                 worker=worker_name(),
-                flags=F("flags").bitand(_KEPT).bitor(w.flags),
+                flags=F("flags").bitand(_KEPT).bitor(flags),
                 state=State.RUNNING,
             )
         return _held(using, wanted)

@@ -20,7 +20,7 @@ from ..clock import DbNow
 from ..conf import settings
 from . import dispatch, settle, unknown
 from .claim import Claimed, Seen, claim, look
-from .finish import release, succeed_and_claim, succeed_together
+from .finish import release_together, succeed_and_claim, succeed_together
 from .heartbeat import note_claim
 from .models import Delivery
 from .pace import pace
@@ -71,10 +71,8 @@ def deliver(using: str, ids: Iterable[int], *, hand_on: HandOn = dispatch.send) 
     line = _Line.of([row for row in seen if row.effect is not None])
     for others in line.others:
         _hand_on(using, others, hand_on)
-    bound = time.monotonic() + BATCH_BOUND
-    begun = _run_group(using, line.group, bound, hand_on) if line.group else 0
-    begun += _run_singly(using, line.singles, bound, hand_on)
-    return begun
+    begun = _run_group(using, line.group, hand_on) if line.group else 0
+    return begun + _run_singly(using, line.singles, hand_on)
 
 
 @dataclass(slots=True)
@@ -113,7 +111,8 @@ class _Line:
         return line
 
 
-def _run_singly(using: str, rows: Sequence[Seen], bound: float, hand_on: HandOn) -> int:
+def _run_singly(using: str, rows: Sequence[Seen], hand_on: HandOn) -> int:
+    bound = time.monotonic() + BATCH_BOUND
     waiting = list(rows)
     begun = 0
     held: Claimed | None = None
@@ -142,19 +141,19 @@ def _run_singly(using: str, rows: Sequence[Seen], bound: float, hand_on: HandOn)
     return begun
 
 
-def _run_group(using: str, rows: Sequence[Seen], bound: float, hand_on: HandOn) -> int:
+def _run_group(using: str, rows: Sequence[Seen], hand_on: HandOn) -> int:
     """Harmless ones: claimed at once, completed at the end or soon after the first success."""
     held = claim(rows, group=True)
     if held:
         note_claim(using, held[0].queue)
     subjects = _subjects(using, held)
+    bound = time.monotonic() + BATCH_BOUND
     done: list[tuple[Claimed, Succeeded]] = []
     flush_at = 0.0
     for place, claimed in enumerate(held):
         if place and time.monotonic() > bound:
             rest = held[place:]
-            for unrun in rest:
-                release(unrun)
+            release_together(rest)
             _send_on(using, rest[0].queue, [unrun.id for unrun in rest], hand_on)
             held = held[:place]
             break

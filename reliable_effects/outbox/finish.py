@@ -30,7 +30,7 @@ from .claim import (
     retake,
 )
 from .failures import attempt_row
-from .models import Attempt, Delivery
+from .models import Attempt, Delivery, DeliveryQuerySet
 from .persist import surely
 from .states import Flag, Reason, State
 
@@ -38,6 +38,7 @@ logger = logging.getLogger("reliable_effects")
 
 _TABLE = Delivery._meta.db_table
 _OVER = Flag.GROUP | Flag.VERIFYING  # flags of a claim that is over
+_KEPT_FLAGS = ~_OVER & 0x7FFF  # the others, in the column's positive 15 bits
 
 LOOK_AGAIN = timedelta(seconds=60)  # at what cannot run now; with jitter, out of everyone's way
 
@@ -79,7 +80,7 @@ def succeed_and_claim(claimed: Claimed, following: Seen) -> tuple[bool, Claimed 
     connection = connections[claimed.using]
     if connection.vendor != "postgresql":
         return succeed(claimed), next(iter(claim([following])), None)
-    wanted = [Wanted.of(following, group=False)]
+    wanted = [Wanted.of(following)]
 
     def both() -> tuple[bool, list[Claimed]]:
         with connection.cursor() as cursor:
@@ -114,8 +115,7 @@ def succeed_together(group: Sequence[Claimed]) -> list[Claimed]:
     def write() -> set[int]:
         connection = connections[using]
         if connection.vendor != "postgresql":
-            with transaction.atomic(using=using):
-                return {c.id for c in group if complete(c)}
+            return _succeed_portable(using, group)
         with connection.cursor() as cursor:
             cursor.execute(
                 f"""
@@ -133,6 +133,19 @@ def succeed_together(group: Sequence[Claimed]) -> list[Claimed]:
 
     won = surely(using, write, after_doubt=lambda: write() | _now_succeeded(using, group))
     return [c for c in group if _told(c, c.id in won)]
+
+
+def _succeed_portable(using: str, group: Sequence[Claimed]) -> set[int]:
+    won = _held_by(using, group).update(
+        claim_token=None,
+        lease_expires_at=None,
+        look_at=None,
+        finished_at=DbNow(),
+        reason="",
+        flags=F("flags").bitand(_KEPT_FLAGS),
+        state=State.SUCCEEDED,
+    )
+    return {c.id for c in group} if won == len(group) else _now_succeeded(using, group)
 
 
 # Everything else
@@ -220,6 +233,24 @@ def release(claimed: Claimed, *, until: timedelta = timedelta(0), **notes: Any) 
     )
 
 
+def release_together(group: Sequence[Claimed]) -> None:
+    """Put back what of a group was not run; one statement, attempts given back."""
+    if not group:
+        return
+    using = group[0].using
+    surely(
+        using,
+        lambda: _held_by(using, group).update(
+            claim_token=None,
+            lease_expires_at=None,
+            look_at=DbNow(),
+            attempts=F("attempts") - 1,
+            flags=F("flags").bitand(_KEPT_FLAGS),
+            state=State.PENDING,
+        ),
+    )
+
+
 def note(claimed: Claimed, **notes: Any) -> bool:
     """Write notes while holding the claim; False where it is lost."""
     claimed.notes = {k: v for k, v in (claimed.notes | notes).items() if v is not None}
@@ -247,7 +278,7 @@ def _leave(claimed: Claimed, attempt: Attempt | None = None, **values: Any) -> b
             won = rows.update(
                 claim_token=None,
                 lease_expires_at=None,
-                flags=F("flags").bitand(~_OVER & 0x7FFF),  # the column's positive 15 bits
+                flags=F("flags").bitand(_KEPT_FLAGS),
                 **values,
             )
             if won and attempt is not None:
@@ -283,6 +314,12 @@ def is_now(claimed: Claimed, state: State) -> bool:
     """After a lost answer: our write was done, if the row is free and stands where we put it."""
     rows = Delivery.objects.using(claimed.using).filter(pk=claimed.id)
     return rows.filter(state=state, claim_token=None).exists()
+
+
+def _held_by(using: str, group: Sequence[Claimed]) -> DeliveryQuerySet:
+    """The rows of *group* that still carry its token."""
+    rows = Delivery.objects.using(using).filter(pk__in=[c.id for c in group])
+    return rows.filter(claim_token__in={c.token for c in group})
 
 
 def _now_succeeded(using: str, group: Sequence[Claimed]) -> set[int]:

@@ -107,7 +107,7 @@ def _delete(using: str, rows: Sequence[Delivery]) -> int:
 
 def _delete_bare(using: str, event_ids: Any) -> int:
     events = OutboxEvent.objects.using(using).filter(pk__in=list(event_ids), deliveries=None)
-    return events._raw_delete(using)
+    return events._raw_delete(using) or 0  # None where there was nothing to look for
 
 
 def _delete_bare_events(using: str) -> int:

@@ -1,0 +1,166 @@
+"""
+Carry out deliveries with no broker and no Celery: a parent that sweeps, and children that work.
+
+A child takes due rows the way the relay does, and runs them itself instead of sending a hint. What
+it may not keep (slow ones, and what is beyond its bound) it puts back for its siblings. A child
+that dies is replaced; what it held comes back by its lease.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from types import FrameType
+from typing import NoReturn
+
+from django.db import DatabaseError, connections
+
+from ..conf import settings
+from . import dispatch, sweeps, timeout
+from .deliver import deliver
+from .relay import take, waiting_queues
+
+logger = logging.getLogger("reliable_effects")
+
+_SHORTEST, _LONGEST = 0.02, 0.5  # seconds a child rests when nothing is due; doubles between
+_TICK = 0.1  # seconds between two looks of the parent at its children
+_TOO_SHORT = 1.0  # seconds; children that live less are not replaced any faster
+
+
+def work(queues: Sequence[str], stopped: Callable[[], bool], *, drain: bool = False) -> None:
+    """Carry out what is due until *stopped* (or, to *drain*, until nothing is)."""
+    rest = _SHORTEST
+    while not stopped():
+        try:
+            worked = sum(_work_once(using, queues, stopped) for using in settings().databases)
+        except DatabaseError:
+            logger.exception("the database failed; trying again")
+            connections.close_all()
+            worked, rest = 0, _LONGEST
+        if worked:
+            rest = _SHORTEST
+        elif drain:
+            return
+        else:
+            time.sleep(rest)
+            rest = min(2 * rest, _LONGEST)
+
+
+def _work_once(using: str, queues: Sequence[str], stopped: Callable[[], bool]) -> int:
+    """One hint's worth of each queue in turn, so that a long one does not starve the others."""
+    taken_in_all = 0
+    for queue in list(waiting_queues(using, queues)):
+        if stopped():
+            break
+        taken = take(using, queue, dispatch.IDS_PER_HINT)
+        taken_in_all += len(taken)
+        together = [row.id for row in taken if not row.alone]
+        for ids in [[row.id] for row in taken if row.alone] + ([together] if together else []):
+            deliver(using, ids, hand_on=_put_back)
+    return taken_in_all
+
+
+def _put_back(_using: str, _queue: str, _ids: Sequence[int]) -> bool:
+    """There is no broker to hand anything on to: `deliver` makes the rows free for whoever looks."""
+    return False
+
+
+class Supervisor:
+    """The parent: forks children, replaces the dead, sweeps, and ends them all in order."""
+
+    def __init__(self, processes: int, queues: Sequence[str], patience: timedelta) -> None:
+        self._processes = processes
+        self._queues = queues
+        self._patience = patience.total_seconds()
+        self._children: set[int] = set()
+        self._forks: list[float] = []  # when, lately
+        self._stops = 0
+
+    def run(self) -> None:
+        """Until SIGTERM or SIGINT; a second one does not wait for what is running."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_stop)
+        pause = min(settings().relay_period, settings().rescue_period).total_seconds() / 2
+        sweep_at = 0.0
+        while not self._stops:
+            self._reap()
+            self._fill()
+            if time.monotonic() >= sweep_at:
+                self._sweep()
+                sweep_at = time.monotonic() + pause
+            time.sleep(_TICK)
+        self._end()
+
+    def _on_stop(self, _signal: int, _frame: FrameType | None) -> None:
+        self._stops += 1
+
+    def _sweep(self) -> None:
+        try:
+            # With a broker configured, other workers may be waiting for hints.
+            sweeps.sweep_all(with_relay=dispatch.is_configured() and not self._processes)
+        except Exception:
+            logger.exception("the sweeps go on")
+        finally:
+            connections.close_all()  # children are forked from here, and inherit nothing open
+
+    def _fill(self) -> None:
+        """Replace who is missing, but in a second no more than there are places."""
+        now = time.monotonic()
+        self._forks = [at for at in self._forks if now - at < _TOO_SHORT]
+        while len(self._children) < self._processes and len(self._forks) < self._processes:
+            pid = os.fork()
+            if pid == 0:
+                self._be_a_child()
+            self._children.add(pid)
+            self._forks.append(now)
+
+    def _be_a_child(self) -> NoReturn:
+        parent = os.getppid()
+        stops = [False]
+
+        def stop(_signal: int, _frame: FrameType | None) -> None:
+            stops[0] = True
+
+        signal.signal(signal.SIGTERM, stop)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal tells the parent, it tells us
+        timeout.enforce_here()
+        try:
+            work(self._queues, lambda: stops[0] or os.getppid() != parent)
+        except BaseException:
+            logger.exception("a child of effects_worker ends")
+            sys.stderr.flush()
+            os._exit(1)
+        os._exit(0)
+
+    def _reap(self) -> None:
+        for pid in list(self._children):
+            done, status = os.waitpid(pid, os.WNOHANG)
+            if done:
+                self._children.discard(pid)
+                if not self._stops:
+                    code = os.waitstatus_to_exitcode(status)
+                    logger.error("child %d ended with %d; another takes its place", pid, code)
+
+    def _end(self) -> None:
+        """Let the children finish what they are at, for as long as a lease; then no more."""
+        self._tell(signal.SIGTERM)
+        deadline = time.monotonic() + self._patience
+        while self._children and self._stops < 2 and time.monotonic() < deadline:  # noqa: PLR2004  # the second Ctrl-C
+            self._reap()
+            time.sleep(_TICK)
+        self._tell(signal.SIGKILL)
+        while self._children:
+            self._reap()
+            time.sleep(_TICK)
+
+    def _tell(self, number: signal.Signals) -> None:
+        for pid in self._children:
+            try:
+                os.kill(pid, number)
+            except ProcessLookupError:
+                continue  # it is waiting to be reaped
