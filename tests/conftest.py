@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from django.test import SimpleTestCase
 
 from tests.services import Given, Missing, Postgres, RabbitMQ, Redis, Server, obtain
 
@@ -57,6 +58,22 @@ def _servers_survive_each_test() -> Iterator[None]:
     yield
     for server in _servers:
         server.heal()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """On a second database, only what uses one: tests/run.py had the others run on the first."""
+    if os.environ.get("TEST_DATABASE_FREE") == "no":
+        chosen = [item for item in items if _uses_a_database(item)]
+        config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
+        items[:] = chosen
+
+
+def _uses_a_database(item: pytest.Item) -> bool:
+    return (
+        "django_db_setup" in getattr(item, "fixturenames", ())
+        or item.get_closest_marker("django_db") is not None
+        or issubclass(getattr(item, "cls", None) or object, SimpleTestCase)
+    )
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

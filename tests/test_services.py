@@ -52,12 +52,12 @@ def test_a_wiped_broker_has_forgotten_every_message(broker):
     """What was sent is gone, and the broker is as willing as before."""
     kombu = pytest.importorskip("kombu")
     with kombu.Connection(broker.url) as connection:
-        connection.SimpleQueue("hints").put({"ids": [1]})
+        connection.SimpleQueue("reliable_effects.wiped").put({"ids": [1]})
 
     broker.wipe()
 
     with kombu.Connection(broker.url) as connection:
-        queue = connection.SimpleQueue("hints")
+        queue = connection.SimpleQueue("reliable_effects.wiped")
         with pytest.raises(queue.Empty):
             queue.get(block=False)
 
