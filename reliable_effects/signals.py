@@ -15,5 +15,5 @@ delivery_succeeded = Signal()  # attempt: int, seconds: float
 delivery_skipped = Signal()  # reason: str
 attempt_failed = Signal()  # attempt: int, exception: BaseException, retry_at: datetime
 delivery_poisoned = Signal()  # reason: str, exception: BaseException | None
-delivery_uncertain = Signal()  # waits_for_a_person: bool
+delivery_uncertain = Signal()  # waits_for_a_person: bool, exception: BaseException | None
 delivery_redriven = Signal()  # by: str, why: str

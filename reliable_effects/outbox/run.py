@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -187,7 +187,7 @@ def _carried_out(claimed: Claimed, event: OutboxEvent, subject: Any, payload: An
     effect = claimed.effect
     begun = time.monotonic()
     try:
-        with _watched(claimed) as watch:
+        with _watched(claimed) as watch, around_effect():
             ctx = _context(claimed, event, payload, watch)
             logger.info("doing %s delivery=%d attempt=%d", effect.name, claimed.id, claimed.attempt)
             if effect.atomic:
@@ -225,7 +225,7 @@ def _verified(claimed: Claimed, event: OutboxEvent, subject: Any, payload: Any) 
     # Counted before it is asked, so that a question that kills its worker is counted too.
     finish.note(claimed, verifies=claimed.notes.get("verifies", 0) + 1)
     try:
-        with _watched(claimed) as watch:
+        with _watched(claimed) as watch, around_effect():
             ctx = _context(claimed, event, payload, watch)
             answer = _called(claimed, effect.verify, subject, ctx)
     except BaseException as error:  # noqa: BLE001  # see run(): it cannot tell, then
@@ -246,7 +246,7 @@ def _called(claimed: Claimed, function: Callable[..., Any], subject: Any, ctx: A
         generation=claimed.generation,
         round=claimed.notes.get("round", 0),
     )
-    with running(mine), after_effect():
+    with running(mine):
         return timeout.call(function, subject, ctx)
 
 
@@ -301,10 +301,16 @@ def _drop_connections() -> None:
             connection.close()
 
 
-after_effect: Callable[[], AbstractContextManager[Any]] = nullcontext
-"""What surrounds each call of an effect; `reliable_effects.testing` runs on_commit hooks in it."""
+around_effect: Callable[[], AbstractContextManager[Any]] = nullcontext
+"""What surrounds each call of an effect or `verify`, and the transaction of an `atomic` one."""
 
 
-def surround_effects_with(context: Callable[[], AbstractContextManager[Any]]) -> None:
-    global after_effect  # noqa: PLW0603  # one hook, for tests
-    after_effect = context
+@contextmanager
+def surround_effects_with(context: Callable[[], AbstractContextManager[Any]]) -> Iterator[None]:
+    """Run the block's effects inside *context*; `reliable_effects.testing` does, workers do not."""
+    global around_effect  # noqa: PLW0603  # one hook, for tests
+    before, around_effect = around_effect, context
+    try:
+        yield
+    finally:
+        around_effect = before

@@ -116,7 +116,12 @@ def _settle_doubt(claimed: Claimed, exception: BaseException | None) -> None:
             "uncertain %s delivery=%d: %s", claimed.effect.name, claimed.id,
             "verify will be asked" if can_ask else "a person must decide",
         )  # fmt: skip
-        _tell(signals.delivery_uncertain, claimed, waits_for_a_person=rest is None)
+        _tell(
+            signals.delivery_uncertain,
+            claimed,
+            waits_for_a_person=rest is None,
+            exception=exception,
+        )
 
 
 def _settle_did_not_happen(claimed: Claimed) -> None:
