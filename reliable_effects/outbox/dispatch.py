@@ -146,6 +146,8 @@ def _transport(setting: str) -> Callable[[str, Hint], Any] | None:
     match setting:
         case "none":
             return None
+        case "auto" if _silent:
+            return None
         case "auto" | "celery":
             return _celery(required=setting == "celery")
         case path:
@@ -179,6 +181,16 @@ def _celery(*, required: bool) -> Callable[[str, Hint], Any] | None:
             )
         return None
     return CelerySender(app)
+
+
+_silent = False
+
+
+def silence() -> None:
+    """From now on TRANSPORT "auto" means "none" in this process: tests need no broker."""
+    global _silent  # noqa: PLW0603  # a fact about the process
+    _silent = True
+    forget_transport()
 
 
 def forget_transport(*, setting: str = NAME, **_: Any) -> None:
