@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from django.core.management import call_command
 from django.urls import reverse
@@ -28,6 +30,7 @@ from reliable_effects.testing import (
 )
 
 pytestmark = pytest.mark.django_db
+LATER = timedelta(minutes=5)  # all retries are over by then; no test waits for it
 EVERYBODY = ["analytics", "carrier", "crm", "labels", "mail", "payment", "search", "warehouse"]
 
 
@@ -117,11 +120,11 @@ def test_a_failing_partner_is_asked_again_with_the_same_key(partners):
     order = place()
     partners.behave(mail={"fail": 0.7})
 
-    run_effects(record=True)
+    run_effects(until=LATER, record=True)
     calls = partners.arrivals(partner="mail")
 
     assert "mail" in partners.applied(order.reference)
-    assert [call["status"] for call in calls][:1] == [500]
+    assert calls[0]["status"] == 500
     assert len({call["key"] for call in calls}) == 1
 
 
@@ -130,7 +133,7 @@ def test_a_busy_partner_costs_no_attempt(partners):
     place()
     partners.behave(crm={"busy": 0.7, "retry_after": 1})
 
-    run_effects(record=True)
+    run_effects(until=LATER)
 
     assert len(partners.arrivals(partner="crm")) > 1
     assert Delivery.objects.get(effect="shop.update_crm").attempts == 1
@@ -141,7 +144,7 @@ def test_a_lost_answer_is_asked_after_and_the_card_charged_once(partners):
     order = place()
     partners.behave(payment={"drop": 1})
 
-    run_effects(record=True)
+    run_effects(until=LATER)
     order.refresh_from_db()
     calls = partners.arrivals(partner="payment")
 
