@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import atexit
 import os
-import shutil
+import secrets
 import tempfile
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -18,20 +19,27 @@ from tests.services import MariaDB, Postgres, Server
 
 
 def _sqlite(name: str) -> dict[str, Any]:
-    if "TEST_SQLITE_FOLDER" not in os.environ:
-        folder = os.environ["TEST_SQLITE_FOLDER"] = tempfile.mkdtemp(prefix="effects-sqlite-")
-        pid = os.getpid()
-        atexit.register(lambda: os.getpid() == pid and shutil.rmtree(folder, ignore_errors=True))
+    if "TEST_SQLITE_PATH" not in os.environ:
+        # Only a name: a tool that reads these settings and ends in its own way leaves nothing.
+        path = Path(tempfile.gettempdir()) / f"effects-sqlite-{os.getpid()}-{secrets.token_hex(4)}"
+        os.environ["TEST_SQLITE_PATH"] = str(path)
+        atexit.register(_remove, path, os.getpid())
     return {
         "ENGINE": "django.db.backends.sqlite3",
         # A file, since threads and child processes share it.
-        "NAME": f"{os.environ['TEST_SQLITE_FOLDER']}/{name}.sqlite3",
+        "NAME": f"{os.environ['TEST_SQLITE_PATH']}-{name}.sqlite3",
         "OPTIONS": {
             "timeout": 20,
             "transaction_mode": "IMMEDIATE",
             "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
         },
     }
+
+
+def _remove(path: Path, maker: int) -> None:
+    if os.getpid() == maker:  # forked children run these handlers too
+        for file in path.parent.glob(f"{path.name}-*"):  # databases, and their -wal and -shm
+            file.unlink(missing_ok=True)
 
 
 def _served(
