@@ -7,11 +7,11 @@ PostgreSQL refuses NUL and lone surrogates; an exception's own `__str__` may rai
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import re
 import socket
 import traceback
-from collections.abc import Callable
 from typing import Any
 
 from django.utils.module_loading import import_string
@@ -19,32 +19,62 @@ from django.utils.module_loading import import_string
 from ..conf import settings
 from .models import Attempt
 
+logger = logging.getLogger("reliable_effects")
+
+# Every repetition is over one class that the next part does not begin with, or short: a message
+# may be hostile, and the time must grow with its length only.
 _SECRET = re.compile(
-    r"""(?ix) \b (?P<name> [\w-]{0,40}
-        (?: passw(?:or)?d | secret | token | api[_-]?key | authorization | cookie | session(?:id)? )
-        [\w-]{0,40} ["']? \s{0,3} [:=] \s{0,3} ) (?P<quote> ["']? )
-        (?: (?: bearer | basic ) \s+ )? [^\s"',;&}]{1,2000}"""
+    r"""(?ix)
+    (?P<name>
+        (?: pass(?:w(?:or)?d|phrase)? | pwd | secret | token | credential | cookie | session[_-]?id
+          | (?:api|private|access)[_-]?key | authorization )
+        [\w-]{0,40} ["']? \s{0,3} [:=] \s{0,3}
+        (?: (?: bearer | basic | digest | token | api-?key ) \s{1,3} )?
+    )
+    (?: "(?:[^"\\]|\\.)*"? | '(?:[^'\\]|\\.)*'? | [^\s"',;&}]+ )
+    """
 )
-_CREDENTIALS = re.compile(r"://[^/\s:@]{1,200}:[^/\s@]{1,200}@")
+_BEARER = re.compile(r"(?i)\b(bearer|basic)\s{1,3}[\w.~+/=-]{8,}")
+_CREDENTIALS = re.compile(r"://[^/\s:@]*:[^/\s@]+@")
+_HIDDEN = "***"
+
 _CUT = "\n… cut …\n"
+# Control characters (a terminal would obey them) as their pictures; lines and tabs stay.
+_VISIBLE = {code: 0x2400 + code for code in range(0x20) if chr(code) not in "\n\t"}
+_VISIBLE |= {0x7F: 0x2421} | dict.fromkeys(range(0x80, 0xA0), 0xFFFD)
 
 
 def redact(text: str) -> str:
     """Hide what looks like a secret: `password=…`, `"token": "…"`, `postgres://user:…@`."""
-    text = _CREDENTIALS.sub("://***:***@", text)
-    return _SECRET.sub(r"\g<name>\g<quote>***", text)
+    text = _CREDENTIALS.sub(f"://{_HIDDEN}:{_HIDDEN}@", text)
+    text = _SECRET.sub(rf"\g<name>{_HIDDEN}", text)
+    return _BEARER.sub(rf"\g<1> {_HIDDEN}", text)
 
 
 def sanitise(text: str, limit: int) -> str:
     """*text* as every database can keep it, at most *limit* bytes: head and tail of what is longer."""
     if len(text) > 2 * limit:  # no more than that can matter, and it may be 100 MB
         text = text[:limit] + text[-limit:]
-    text = text.replace("\x00", "\N{SYMBOL FOR NULL}")
-    data = text.encode("utf-8", "backslashreplace")
+    data = text.translate(_VISIBLE).encode("utf-8", "backslashreplace")
     if len(data) > limit:
         half = (limit - len(_CUT.encode())) // 2
         data = data[:half] + _CUT.encode() + data[-half:]
     return data.decode("utf-8", "ignore")
+
+
+def presentable(text: str) -> str:
+    """*text* as it may be stored and shown: redacted by the project's `redact`, and cut."""
+    limit = settings().error_limit
+    # Hidden before it is cut: a cut could part a secret from its name. What is far from both ends
+    # is dropped first, so that hiding costs the same whatever was raised.
+    if len(text) > 4 * limit:
+        text = f"{text[: 2 * limit]}{_CUT}{text[-2 * limit :]}"
+    try:
+        hidden = import_string(settings().redact)(text)
+        return sanitise(str(hidden), limit)
+    except Exception:
+        logger.exception("%s failed; nothing of the message is kept", settings().redact)
+        return f"<{settings().redact} failed, so nothing of this is kept>"
 
 
 def describe(exception: BaseException) -> str:
@@ -56,12 +86,12 @@ def describe(exception: BaseException) -> str:
 
 
 def fingerprint(effect: str, exception: BaseException) -> str:
-    """Equal for failures of one effect with one type at one place of the code."""
+    """Equal for failures of one effect with one type in one function, on every host and release."""
     place = ""
-    for frame in traceback.extract_tb(exception.__traceback__)[-1:]:
-        place = f"{frame.filename}:{frame.name}"
-    parts = (effect, type(exception).__module__, type(exception).__qualname__, place)
-    return hashlib.sha256("\x1f".join(parts).encode("utf-8", "replace")).hexdigest()[:32]
+    for frame, _ in traceback.walk_tb(exception.__traceback__):
+        place = f"{frame.f_globals.get('__name__')}:{frame.f_code.co_qualname}"
+    parts = f"{effect}\x1f{_type_name(exception)}\x1f{place}"
+    return hashlib.sha256(parts.encode("utf-8", "replace")).hexdigest()[:32]
 
 
 def attempt_row(
@@ -75,19 +105,10 @@ def attempt_row(
     **columns: Any,
 ) -> Attempt:
     """The row that keeps one attempt that did not end well; not saved."""
-    limit = settings().error_limit
-    hide: Callable[[str], str] = import_string(settings().redact)
-
-    def keep(text: str) -> str:
-        # Cut first, so that hiding costs the same whatever was raised; then again, for the limit.
-        return sanitise(hide(sanitise(text, limit)), limit)
-
     if exception is not None:
         columns |= {
-            "exception_type": sanitise(
-                f"{type(exception).__module__}.{type(exception).__qualname__}", 200
-            ),
-            "traceback": keep(_traceback(exception)),
+            "exception_type": sanitise(_type_name(exception), 200),
+            "traceback": presentable(_traceback(exception)),
             "fingerprint": fingerprint(effect, exception),
         }
         message = message or describe(exception)
@@ -96,10 +117,14 @@ def attempt_row(
         delivery_id=delivery_id,
         number=number,
         outcome=outcome,
-        message=keep(message),
+        message=presentable(message),
         release=settings().release[:100],
         **columns,
     )
+
+
+def _type_name(exception: BaseException) -> str:
+    return f"{type(exception).__module__}.{type(exception).__qualname__}"
 
 
 def _traceback(exception: BaseException) -> str:

@@ -8,7 +8,9 @@ UNKNOWN_EFFECT, and it comes back by itself when a worker sweeps that knows the 
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 from ..clock import DbNow
 from ..conf import settings
@@ -16,7 +18,7 @@ from ..effects.registry import registry
 from . import finish
 from .claim import Claimed, Seen
 from .models import Attempt, Delivery
-from .states import WAITING, Reason, State
+from .states import Reason, State
 
 logger = logging.getLogger("reliable_effects")
 
@@ -27,13 +29,12 @@ _REVIVE_AT_MOST = 1000  # rows a sweep
 def put_off(row: Seen) -> None:
     """Out of the line for a minute, no attempt spent; set aside when nobody has known it for long."""
     notes = row.notes or {}
-    now = datetime.now(UTC)
-    since = datetime.fromisoformat(notes.get(SINCE, now.isoformat()))
+    since = _since(notes)
     # Guarded by what was seen: a claim in between has changed `hints` or the state.
     rows = Delivery.objects.using(row.using).filter(
         pk=row.id, state=row.state, claim_token=None, due_at__lte=DbNow(), look_at__isnull=False
     )
-    if now - since > settings().max_unknown:
+    if _too_long(since):
         if rows.update(
             look_at=None,
             hints=0,
@@ -53,9 +54,8 @@ def put_off(row: Seen) -> None:
 
 def put_back(claimed: Claimed) -> None:
     """The same for a payload of a later version, which is only seen after the claim."""
-    now = datetime.now(UTC)
-    since = datetime.fromisoformat(claimed.notes.get(SINCE, now.isoformat()))
-    if now - since > settings().max_unknown:
+    since = _since(claimed.notes)
+    if _too_long(since):
         message = "its payload is of a later version than any worker has known"
         finish.poison(
             claimed, Reason.UNREADABLE, Attempt.Outcome.REFUSED, None, message, begun=False
@@ -63,6 +63,18 @@ def put_back(claimed: Claimed) -> None:
         return
     again = finish.jittered(finish.LOOK_AGAIN)
     finish.release(claimed, until=again, **{SINCE: since.isoformat()})
+
+
+def _since(notes: Mapping[str, Any]) -> datetime:
+    """Since when nobody knows it: from now on, where that is not noted, or not readable."""
+    try:
+        return datetime.fromisoformat(notes[SINCE]).astimezone(UTC)
+    except (KeyError, TypeError, ValueError):
+        return datetime.now(UTC)
+
+
+def _too_long(since: datetime) -> bool:
+    return datetime.now(UTC) - since > settings().max_unknown
 
 
 def revive(using: str) -> int:

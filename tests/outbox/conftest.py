@@ -91,22 +91,14 @@ def pending_delivery(
     *,
     subject: Order | None = None,
     payload: dict[str, Any] | None = None,
-    event: dict[str, Any] | None = None,
+    event: dict[str, Any] | OutboxEvent | None = None,
     **columns: Any,
 ) -> Delivery:
-    """Owed to a new order and due now; `event` and the rest override columns of the two rows."""
-    subject = subject or Order.objects.create()
-    facts = {
-        "id": new_event_id(),
-        "name": "shop.wrap",
-        "subject_model": "shop.order",
-        "subject_pk": str(subject.pk),
-        "payload": payload or {},
-        "correlation": uuid4(),
-        "source": "promise",
-    }
+    """Owed to a new order and due now. `event` is its event, or columns of it; the rest its own."""
+    if not isinstance(event, OutboxEvent):
+        event = an_event(subject, payload=payload or {}, **(event or {}))
     columns = {
-        "event": OutboxEvent.objects.create(**facts | (event or {})),
+        "event": event,
         "effect": of if isinstance(of, str) else of.name,
         "key": uuid4(),
         "queue": "effects" if isinstance(of, str) else of.queue,
@@ -117,6 +109,21 @@ def pending_delivery(
     if columns["state"] in WAITING:
         columns.setdefault("look_at", DbNow())
     return Delivery.objects.get(pk=Delivery.objects.create(**columns).pk)
+
+
+def an_event(subject: Order | None = None, **columns: Any) -> OutboxEvent:
+    """A promise about *subject*, or about a new order."""
+    subject = subject or Order.objects.create()
+    facts = {
+        "id": new_event_id(),
+        "name": "shop.wrap",
+        "subject_model": "shop.order",
+        "subject_pk": str(subject.pk),
+        "payload": {},
+        "correlation": uuid4(),
+        "source": "promise",
+    }
+    return OutboxEvent.objects.create(**facts | columns)
 
 
 def running_delivery(of: Effect[Any, Any] | str = "shop.wrap", **columns: Any) -> Delivery:
