@@ -16,7 +16,7 @@ from uuid import UUID, uuid4
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
-from django.db import DatabaseError, transaction
+from django.db import Error, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils.module_loading import import_string
 
@@ -62,18 +62,18 @@ class HintAfterCommit:
         self._ids.setdefault(queue, []).append(delivery_id)
 
     def __call__(self) -> None:
-        if not self._ids:
-            return
-        _read_unconsumed(self.using)
         publisher = _publisher()
-        if publisher is not None:
-            publisher.publish_all(
-                [
-                    (queue, hint(self.using, chunk))
-                    for queue, ids in self._ids.items()
-                    for chunk in chunks(ids)[:HINTS_PER_COMMIT]
-                ]
-            )
+        if publisher is None:
+            return
+        # Also where there is nothing to send: that may be because of what was read last time.
+        _read_unconsumed(self.using)
+        hints = [
+            (queue, hint(self.using, chunk))
+            for queue, ids in self._ids.items()
+            for chunk in chunks(ids)[:HINTS_PER_COMMIT]
+        ]
+        if hints:
+            publisher.publish_all(hints)
 
 
 def hint(using: str, ids: Sequence[int]) -> Hint:
@@ -86,8 +86,7 @@ def chunks(ids: Sequence[int]) -> list[Sequence[int]]:
 
 def will_send(using: str, queue: str) -> bool:
     """Whether a hint for *queue* would be tried now; else the relay need not wait for one."""
-    publisher = _publisher()
-    return publisher is not None and not publisher.is_open and (using, queue) not in _unconsumed
+    return will_try() and (using, queue) not in _unconsumed
 
 
 def is_configured() -> bool:
@@ -98,7 +97,7 @@ def is_configured() -> bool:
 def will_try() -> bool:
     """Whether a hint would be tried at all now, whoever consumes it."""
     publisher = _publisher()
-    return publisher is not None and not publisher.is_open
+    return publisher is not None and publisher.would_try
 
 
 def send(using: str, queue: str, ids: Sequence[int]) -> bool:
@@ -123,7 +122,7 @@ def _read_unconsumed(using: str) -> None:
         found = {
             (using, name.removeprefix(UNCONSUMED)) for name in names.values_list("name", flat=True)
         }
-    except DatabaseError:
+    except Error:
         # The commit stands, and the request must not learn of our curiosity.
         logger.warning("could not read which queues are consumed", exc_info=True)
         return

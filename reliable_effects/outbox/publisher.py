@@ -90,8 +90,13 @@ class Publisher:
 
     @property
     def is_open(self) -> bool:
-        """Whether hints are kept back now. Reading it probes nothing."""
+        """Whether the last that was heard of the broker was bad. Reading it probes nothing."""
         return self._lane().breaker.is_open
+
+    @property
+    def would_try(self) -> bool:
+        """Whether a hint would be tried now: all is well, or the rest is over and one may probe."""
+        return not self._lane().breaker.is_resting
 
     def reset(self) -> None:
         """Forget this process's thread and breaker. For tests."""
@@ -220,10 +225,15 @@ class _Breaker:
     def is_open(self) -> bool:
         return self._rests_until is not None
 
+    @property
+    def is_resting(self) -> bool:
+        rests_until = self._rests_until
+        return rests_until is not None and self._clock() < rests_until
+
     def admits_a_probe(self) -> bool:
         """Whether the caller is the one who may try now; it then is for a whole rest."""
         with self._lock:
-            if self._rests_until is None or self._clock() < self._rests_until:
+            if not self.is_open or self.is_resting:
                 return False
             self._rests_until = self._clock() + self._rest
             return True

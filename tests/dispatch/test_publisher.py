@@ -202,6 +202,20 @@ def test_after_the_rest_one_request_asks_and_the_others_do_not_wait(broker, make
     assert broker.received == ["celery"]
 
 
+def test_after_the_rest_it_says_that_it_would_try_again(broker, make_publisher):
+    """Whoever asks before it hands a hint over would else never send the one that finds out."""
+    now = [0.0]
+    publisher = make_publisher(clock=lambda: now[0])
+    broker.failure = OSError("down")
+    publisher.publish("celery", HINT)
+    while_it_rests = publisher.would_try
+    now[0] += 31
+
+    assert not while_it_rests
+    assert publisher.would_try
+    assert publisher.is_open
+
+
 def test_a_thread_that_is_still_stuck_is_not_waited_for_again(broker, make_publisher):
     """A resolver that never answers holds the thread far longer than any rest."""
     publisher = make_publisher(rest=timedelta(milliseconds=10))
