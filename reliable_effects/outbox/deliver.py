@@ -65,6 +65,8 @@ def _problem(hint: Any) -> str:
 def deliver(using: str, ids: Iterable[int], *, hand_on: HandOn = dispatch.send) -> int:
     """Carry out those of *ids* that are due, free and known here; how many were begun."""
     seen = look(using, ids)
+    for queue in {row.queue for row in seen}:
+        note_claim(using, queue)  # of whatever came of it: somebody is there
     strangers = [row for row in seen if row.effect is None]
     for row in strangers:
         unknown.put_off(row)
@@ -123,7 +125,6 @@ def _run_singly(using: str, rows: Sequence[Seen], hand_on: HandOn) -> int:
             held = next(iter(claim([waiting.pop(0)])), None)
             continue
         begun += 1
-        note_claim(using, held.queue)
         verdict = run(held)
         if isinstance(verdict, Succeeded):
             pace.note(held.effect.name, verdict.seconds)
@@ -144,8 +145,6 @@ def _run_singly(using: str, rows: Sequence[Seen], hand_on: HandOn) -> int:
 def _run_group(using: str, rows: Sequence[Seen], hand_on: HandOn) -> int:
     """Harmless ones: claimed at once, completed at the end or soon after the first success."""
     held = claim(rows, group=True)
-    if held:
-        note_claim(using, held[0].queue)
     subjects = _subjects(using, held)
     bound = time.monotonic() + BATCH_BOUND
     done: list[tuple[Claimed, Succeeded]] = []

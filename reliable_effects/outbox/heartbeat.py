@@ -10,9 +10,9 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
-from django.db import DatabaseError, IntegrityError, transaction
+from django.db import Error, IntegrityError, transaction
 
 from ..clock import DbNow, read_clock
 from .models import Sweep
@@ -39,12 +39,21 @@ class Swept:
     truncated: bool = False
 
 
-def take_turn(using: str, name: str, period: timedelta) -> Turn | None:
-    """The turn, when the last sweep of that *name* is at least *period* ago."""
+def take_turn(
+    using: str, name: str, period: timedelta, *, soon: timedelta | None = None
+) -> Turn | None:
+    """
+    The turn, when the last sweep of that *name* is at least *period* ago.
+
+    Where that one was cut short, *soon* ago is enough.
+    """
     rows = Sweep.objects.using(using).filter(name=name)
-    last = rows.values_list("ran_at", flat=True).first()
-    if last is None:
+    found = rows.values_list("ran_at", "truncated").first()
+    if found is None:
         return Turn(None) if _first(using, name) else None
+    last, truncated = found
+    if truncated and soon is not None:
+        period = min(period, soon)
     if rows.filter(ran_at__lte=DbNow() - period).update(ran_at=DbNow()) != 1:
         return None
     return Turn(read_clock(using) - last)
@@ -79,13 +88,8 @@ def note_claim(using: str, queue: str) -> None:
         name = CLAIMS + queue
         if not Sweep.objects.using(using).filter(name=name).update(ran_at=DbNow()):
             _first(using, name)
-    except DatabaseError:
+    except Error:
         logger.warning("could not note that %s is consumed", queue, exc_info=True)
-
-
-def last_claim(using: str, queue: str) -> datetime | None:
-    rows = Sweep.objects.using(using).filter(name=CLAIMS + queue)
-    return rows.values_list("ran_at", flat=True).first()
 
 
 def forget_claims() -> None:
