@@ -71,6 +71,10 @@ class _Autocommit:
         blocks = connection.savepoint_ids[self._depth :]
         if not blocks:
             connection.needs_rollback = False  # set by a statement that failed; that is over
+            if connection.vendor != "postgresql":
+                # Elsewhere a failed statement leaves the transaction as it was before it; and
+                # SQLite cannot release a savepoint while a statement's rows are being read.
+                return execute(sql, params, many, context)
             mark = transaction.savepoint(using=connection.alias)
             try:
                 result = execute(sql, params, many, context)
