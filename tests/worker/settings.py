@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import timedelta
 
 from tests.settings import *  # noqa: F403  # everything else is as in the other tests
@@ -9,10 +10,11 @@ from tests.settings import INSTALLED_APPS
 
 INSTALLED_APPS = [*INSTALLED_APPS, "tests.worker"]
 RELIABLE_EFFECTS = {
-    "TRANSPORT": "none",
+    "TRANSPORT": "celery" if "TEST_BROKER" in os.environ else "none",
     "LEASE_GRACE": timedelta(seconds=1),
     "RESCUE_PERIOD": timedelta(milliseconds=300),
     "RELAY_GRACE": timedelta(seconds=1),
+    "RELAY_PERIOD": timedelta(milliseconds=300),
     "MAX_KILLS": 2,
 }
 LOGGING = {
