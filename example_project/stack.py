@@ -130,7 +130,7 @@ class Stack:
     def _worker(self, number: int) -> Process:
         name = f"worker-{number}"
         if not self.redis:
-            return self._manage(name, "effects_worker")
+            return self._manage(name, "effects_worker", ready=says("Ctrl-C stops"))
         return self._python(
             name,
             *("celery", "-A", "example_project", "worker"),
