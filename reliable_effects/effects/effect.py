@@ -2,25 +2,39 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, Generic, Literal, TypeVar
+from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
+from typing import (
+    Any,
+    Generic,
+    Literal,
+    Protocol,
+    TypedDict,
+    TypeVar,
+    Unpack,
+    get_args,
+    overload,
+)
 
 from django.db.models import QuerySet
 
 from ..conf import settings
 from .backoff import Backoff
 from .context import EffectContext
-from .event import Event, checked_names, declared_at
-from .owed import Debt, OwedQuery
+from .event import Event
+from .names import checked_names, declared_at
+from .owed import ONCE, Debt, OwedQuery
 from .registry import Emitted, registry
 
 S = TypeVar("S")
 P = TypeVar("P")
 
 SubjectGone = Literal["poison", "skip", "run"]
+
+_MOST_ATTEMPTS = 2**15 - 1  # a smallint counts them
+_LONGEST_QUEUE = 100  # characters in a row
 
 
 @dataclass(eq=False, kw_only=True)
@@ -107,9 +121,16 @@ class Effect(Generic[S, P]):
         is derived from it, so the same debt promised twice is one delivery.
         """
         if self.owed_query is not None:
-            raise ValueError(f"Effect {self.name!r} has an owed query already; it can have one.")
+            raise ValueError(
+                f"Effect {self.name!r} has an owed query already. Put the two into one queryset."
+            )
         if self.event.subject is None:
             raise ValueError(f"Effect {self.name!r} has no subject; only a row can owe something.")
+        if debt is not ONCE and not callable(debt):
+            raise TypeError(
+                f"Effect {self.name!r}: debt={debt!r}; give ONCE, or a function from the subject to"
+                " a string that tells its debts apart."
+            )
 
         def attach(query: Callable[[], QuerySet[Any]]) -> Callable[[], QuerySet[Any]]:
             self.owed_query = OwedQuery(query=query, since=since, grace=grace, debt=debt)
@@ -118,10 +139,54 @@ class Effect(Generic[S, P]):
         return attach
 
 
+class Options(TypedDict, total=False):
+    """What an effect may say besides what it is about."""
+
+    aliases: Sequence[str]
+    max_attempts: int | None
+    backoff: Backoff | None
+    timeout: timedelta | None
+    max_runtime: timedelta | None
+    queue: str | None
+    dependency: str
+    expires_after: timedelta | None
+    harmless_to_repeat: bool
+    atomic: bool
+    subject_gone: SubjectGone
+
+
+class Declare(Protocol):
+    """Where no event says it, the function's own annotations are the types."""
+
+    def __call__(self, function: Callable[[S, EffectContext[P]], None], /) -> Effect[S, P]: ...
+
+
+@overload
 def effect(
     name: str,
     *,
-    on: Event[S, P] | None = None,
+    on: Event[S, P],
+    verify: Callable[[S, EffectContext[P]], bool | None] | None = None,
+    still_needed: Callable[[S], bool] | None = None,
+    **options: Unpack[Options],
+) -> Callable[[Callable[[S, EffectContext[P]], None]], Effect[S, P]]: ...
+
+
+@overload
+def effect(
+    name: str,
+    *,
+    subject: str | None = None,
+    verify: Callable[[Any, EffectContext[Any]], bool | None] | None = None,
+    still_needed: Callable[[Any], bool] | None = None,
+    **options: Unpack[Options],
+) -> Declare: ...
+
+
+def effect(
+    name: str,
+    *,
+    on: Event[Any, Any] | None = None,
     subject: str | None = None,
     aliases: Sequence[str] = (),
     max_attempts: int | None = None,
@@ -130,13 +195,13 @@ def effect(
     max_runtime: timedelta | None = None,
     queue: str | None = None,
     dependency: str = "",
-    verify: Callable[[S, EffectContext[P]], bool | None] | None = None,
-    still_needed: Callable[[S], bool] | None = None,
+    verify: Callable[[Any, EffectContext[Any]], bool | None] | None = None,
+    still_needed: Callable[[Any], bool] | None = None,
     expires_after: timedelta | None = None,
     harmless_to_repeat: bool = False,
     atomic: bool = False,
     subject_gone: SubjectGone = "poison",
-) -> Callable[[Callable[[S, EffectContext[P]], None]], Effect[S, P]]:
+) -> Callable[[Callable[[Any, EffectContext[Any]], None]], Effect[Any, Any]]:
     """
     Declare an effect: `@effect("shop.charge_card", on=order_placed)`.
 
@@ -158,6 +223,7 @@ def effect(
     """
     declared = checked_names("effect", name, aliases)
     place = declared_at(1)
+    spans = {"timeout": timeout, "max_runtime": max_runtime, "expires_after": expires_after}
     if on is not None and subject is not None:
         raise ValueError(f"Effect {name!r}: on= has a subject already; leave subject= out.")
     if harmless_to_repeat and (atomic or verify is not None):
@@ -165,33 +231,22 @@ def effect(
             f"Effect {name!r}: harmless_to_repeat=True goes with neither atomic=True nor verify=."
             " What is harmless to repeat needs no transaction around it and no question after it."
         )
-    if max_attempts is not None and max_attempts < 1:
-        raise ValueError(f"Effect {name!r}: max_attempts={max_attempts}; the first run counts.")
-    if subject_gone not in ("poison", "skip", "run"):
+    if subject_gone not in get_args(SubjectGone):
         raise ValueError(
             f"Effect {name!r}: subject_gone={subject_gone!r}; 'poison', 'skip', 'run'?"
         )
-    if queue is not None and not queue:
-        raise ValueError(f"Effect {name!r}: queue='' is no queue.")
-    for argument, span in (
-        ("timeout", timeout), ("max_runtime", max_runtime), ("expires_after", expires_after),
-    ):  # fmt: skip
-        if span is not None and (not isinstance(span, timedelta) or span <= timedelta(0)):
-            raise ValueError(f"Effect {name!r}: {argument}={span!r}; give a positive timedelta.")
+    _check_options(name, spans, max_attempts, queue)
+    for asked, question in (("verify", verify), ("still_needed", still_needed)):
+        if question is not None:
+            _refuse_deferred(f"{asked}= of effect {name!r}", question)
 
-    def declare(function: Callable[[S, EffectContext[P]], None]) -> Effect[S, P]:
-        if inspect.iscoroutinefunction(function):
-            raise TypeError(
-                f"Effect {name!r} is an async def. Django has no async atomic(), so an effect is a"
-                " plain function: write `def`, and call asgiref.sync.async_to_sync inside."
-            )
-        if inspect.isgeneratorfunction(function):
-            raise TypeError(f"Effect {name!r} is a generator: calling it would run nothing.")
-        made: Effect[S, P] = Effect(
+    def declare(function: Callable[[Any, EffectContext[Any]], None]) -> Effect[Any, Any]:
+        _refuse_deferred(f"Effect {name!r}", function)
+        made: Effect[Any, Any] = Effect(
             function=function,
             name=name,
             on=on,
-            own_event=Event.unnamed(on, name, subject),
+            own_event=Event.of_promise(name, (*declared, name)[0], on, subject),
             aliases=declared,
             place=place,
             backoff=backoff or Backoff(),
@@ -212,3 +267,30 @@ def effect(
         return made
 
     return declare
+
+
+def _check_options(name: str, spans: Mapping[str, Any], max_attempts: Any, queue: Any) -> None:
+    for option, span in spans.items():
+        if span is not None and (not isinstance(span, timedelta) or span <= timedelta(0)):
+            raise ValueError(f"Effect {name!r}: {option}={span!r}; give a positive timedelta.")
+    if max_attempts is not None and not 1 <= max_attempts <= _MOST_ATTEMPTS:
+        raise ValueError(
+            f"Effect {name!r}: max_attempts={max_attempts}; give 1 to {_MOST_ATTEMPTS},"
+            " the first run counts."
+        )
+    if queue is not None and not 1 <= len(queue) <= _LONGEST_QUEUE:
+        raise ValueError(
+            f"Effect {name!r}: queue={queue!r}; give a name of 1 to {_LONGEST_QUEUE} characters."
+        )
+
+
+def _refuse_deferred(what: str, function: Callable[..., Any]) -> None:
+    """What returns before it has run would count as done, and its coroutine as a yes."""
+    called = getattr(function, "__call__", None)  # noqa: B004  # of an object with async __call__
+    if any(map(iscoroutinefunction, (function, called))) or isasyncgenfunction(function):
+        raise TypeError(
+            f"{what} is an async def. Django has no async atomic(), so it needs to be a plain"
+            " function: write `def`, and call asgiref.sync.async_to_sync inside."
+        )
+    if isgeneratorfunction(function):
+        raise TypeError(f"{what} is a generator: calling it would run nothing. Take out `yield`.")

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
-import re
+import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Generic, TypeVar, get_origin, is_typeddict
 
@@ -11,36 +10,15 @@ from django.apps import apps
 from django.db.models import Model
 
 from ..exceptions import BadSubject
+from .names import checked_names, declared_at
 from .payloads import Codec, Json
 from .registry import Emitted, registry
 
 S = TypeVar("S")
 P = TypeVar("P")
 
-_NAME = re.compile(r"[A-Za-z_][\w.-]{0,199}")
-
-
-def checked_names(kind: str, name: str, aliases: Sequence[str]) -> tuple[str, ...]:
-    """
-    *aliases* as a tuple, when every name may stand in a row.
-
-    Raises:
-        ValueError: a name is empty, too long (200), or holds other characters than [A-Za-z0-9_.-].
-    """
-    if isinstance(aliases, str):
-        raise TypeError(f"{kind} {name!r}: aliases is one string; write [{aliases!r}].")
-    for each in (name, *aliases):
-        if not isinstance(each, str) or not _NAME.fullmatch(each):
-            raise ValueError(f"{each!r} is no {kind} name. Write it like 'shop.order_placed'.")
-    return tuple(aliases)
-
-
-def declared_at(depth: int) -> str:
-    """Where the caller's caller stands, to tell a reloaded declaration from a second one."""
-    frame = inspect.currentframe()
-    for _ in range(depth + 1):
-        frame = frame.f_back if frame is not None else None
-    return f"{frame.f_globals.get('__name__')}:{frame.f_lineno}" if frame is not None else "?"
+_LONGEST_PK = 200  # characters of it in a row
+_LAST_VERSION = 2**15 - 1  # of a smallint
 
 
 class Event(Generic[S, P]):
@@ -65,63 +43,62 @@ class Event(Generic[S, P]):
         aliases: Sequence[str] = (),
         subject_aliases: Sequence[str] = (),
     ) -> None:
-        self._declare(name, subject, payload, version, upcast, aliases, subject_aliases)
-        self.place = declared_at(1)
-        registry.add_event(self)
-
-    def _declare(
-        self,
-        name: str,
-        subject: str | None,
-        payload: type[P] | None,
-        version: int,
-        upcast: Mapping[int, Callable[[Json], Json]] | None,
-        aliases: Sequence[str],
-        subject_aliases: Sequence[str],
-    ) -> None:
-        if subject is not None and (not isinstance(subject, str) or subject.count(".") != 1):
-            raise ValueError(f"Event {name!r}: subject={subject!r}; write it like 'shop.Order'.")
-        if version < 1:
-            raise ValueError(f"Event {name!r}: version={version}; versions count from 1.")
-        self.aliases = checked_names("event", name, aliases)
         self.name = name
-        self.subject = subject
-        self.subject_aliases = tuple(alias.lower() for alias in subject_aliases)
-        self.payload_type: type[P] | None = None
-        self.codec = Codec(name, None, version, dict(upcast or {}))
+        self.aliases = checked_names("event", name, aliases)
+        self.identity = self.aliases[0] if self.aliases else name
+        self.place = declared_at(1)
+        if not isinstance(version, int) or not 1 <= version <= _LAST_VERSION:
+            raise ValueError(f"Event {name!r}: version={version!r}; versions count from 1.")
+        stray = [step for step in upcast or () if not 1 <= step < version]
+        if stray:
+            raise ValueError(
+                f"Event {name!r}: upcast[{stray[0]!r}] leads nowhere: upcast[n] turns version n into"
+                f" n + 1, and the version is {version}."
+            )
+        self._about(subject, subject_aliases, Codec(name, None, version, dict(upcast or {})))
         if payload is not None:
             self.declare_payload(payload)
+        registry.add_event(self)
 
     @classmethod
-    def unnamed(cls, like: Event[S, P] | None, name: str, subject: str | None) -> Event[S, P]:
+    def of_promise(
+        cls, effect: str, identity: str, on: Event[S, P] | None, subject: str | None
+    ) -> Event[S, P]:
         """The event behind a promise: nobody declared it, so nobody else can listen to it."""
         event: Event[S, P] = cls.__new__(cls)
-        event._declare(
-            name,
-            like.subject if like else subject,
-            like.payload_type if like else None,
-            like.version if like else 1,
-            like.codec.upcast if like else None,
-            (),
-            like.subject_aliases if like else (),
-        )
-        event.place = declared_at(1)
+        event.name, event.aliases, event.place = effect, (), ""
+        event.identity = f"promise:{identity}"  # no name of a declared event has a colon
+        if on is None:
+            event._about(subject, (), Codec(effect, None, 1, {}))
+        else:  # one codec for both: it may be told its type later
+            event._about(on.subject, on.subject_aliases, on.codec)
         return event
+
+    def _about(self, subject: str | None, subject_aliases: Sequence[str], codec: Codec) -> None:
+        for label in (*subject_aliases, subject):
+            if label is not None and (not isinstance(label, str) or label.count(".") != 1):
+                raise ValueError(f"{self.name!r}: subject {label!r}; write it like 'shop.Order'.")
+        self.subject = subject
+        self.subject_aliases = tuple(alias.lower() for alias in subject_aliases)
+        self.codec = codec
 
     def declare_payload(self, payload: type[P]) -> None:
         """Say (late) which type the payload has: a dataclass or a TypedDict; dict means any."""
         if payload is dict or get_origin(payload) is dict or payload in (Any, type(None)):
             return
-        if not (is_typeddict(payload) or hasattr(payload, "__dataclass_fields__")):
+        if not (is_typeddict(payload) or dataclasses.is_dataclass(payload)):
             raise TypeError(
                 f"Event {self.name!r}: payload={payload!r}; give a dataclass or a TypedDict."
             )
-        self.payload_type = payload
-        self.codec = Codec(self.name, payload, self.version, self.codec.upcast)
+        self.codec.type = payload
 
     @property
     def version(self) -> int:
         return self.codec.version
+
+    @property
+    def payload_type(self) -> type[Any] | None:
+        return self.codec.type
 
     @property
     def model(self) -> type[Model] | None:
@@ -139,7 +116,13 @@ class Event(Generic[S, P]):
         return self.subject_aliases[0] if self.subject_aliases else self.subject_label
 
     def check_subject(self, subject: Any) -> None:
+        """Raises BadSubject where `pk_text` does."""
+        self.pk_text(subject)
+
+    def pk_text(self, subject: Any) -> str:
         """
+        The primary key of *subject* as rows and keys spell it, however it was assigned.
+
         Raises:
             BadSubject: *subject* is not a saved instance of the declared model.
         """
@@ -147,13 +130,25 @@ class Event(Generic[S, P]):
         if model is None:
             if subject is not None:
                 raise BadSubject(self.name, f"is {subject!r}; subject=None was declared.")
-            return
+            return ""
         if not isinstance(subject, model._meta.concrete_model or model):
             raise BadSubject(
                 self.name, f"is a {type(subject).__name__}; {self.subject} was declared."
             )
         if subject.pk is None:
-            raise BadSubject(self.name, f"{subject!r} has no primary key yet. Save it first.")
+            raise BadSubject(
+                self.name,
+                f"{subject!r} has no primary key. Save it first, or emit before delete().",
+            )
+        if isinstance(subject.pk, tuple):
+            raise BadSubject(
+                self.name, f"{self.subject} has a composite key, which no row can name."
+            )
+        # "7" is 7, and a UUID without dashes is the same UUID: keys are derived from this.
+        text = str(model._meta.pk.to_python(subject.pk))
+        if len(text) > _LONGEST_PK:
+            raise BadSubject(self.name, f"its key has {len(text)} characters, not {_LONGEST_PK}.")
+        return text
 
     def emit(
         self,

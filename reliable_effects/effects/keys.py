@@ -14,12 +14,13 @@ from uuid import UUID, uuid5
 # Rows are found by what is derived from it, so it never changes.
 NAMESPACE = UUID("c7c4f788-c6c1-5deb-b1a3-df7acdd0e3b9")
 
-_UNIT = "\x1f"  # joins parts; ASCII's own separator, so ("a", "bc") and ("ab", "c") stay apart
+_UNIT = "\x1f"  # ASCII's own separator joins parts, so ("a", "bc") and ("ab", "c") stay apart
+_ESCAPED = str.maketrans({"\\": "\\\\", _UNIT: "\\u"})  # also where a part contains it
 
 
 def derive(parent: UUID, *parts: str) -> UUID:
     """One identity from a parent's and some parts, the same for ever."""
-    return uuid5(parent, _UNIT.join(part.replace(_UNIT, _UNIT * 2) for part in parts))
+    return uuid5(parent, _UNIT.join(part.translate(_ESCAPED) for part in parts))
 
 
 def new_event_id() -> UUID:
@@ -36,7 +37,7 @@ def once_event_id(event: str, subject: str, once: str) -> UUID:
 
 
 def child_event_id(
-    parent_key: UUID, generation: int, round_: int, event: str, subject: str, once: str
+    parent_key: UUID, *, generation: int, round_: int, event: str, subject: str, once: str
 ) -> UUID:
     """The event that one run of an effect emits; a repeated run emits the same one."""
     return derive(parent_key, "child", str(generation), str(round_), event, subject, once)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 
-class Outcome(Exception):  # noqa: N818  # these are requests, not errors
+class Outcome(Exception):  # these are requests, not errors
     """The root of the four; never raised itself."""
 
 

@@ -10,8 +10,6 @@ from typing import Any, Final
 
 from django.db.models import Model, QuerySet
 
-from .keys import debt_key
-
 
 class _Once(enum.Enum):
     ONCE = "once"
@@ -48,8 +46,3 @@ class OwedQuery:
         if not isinstance(named, str) or not named:
             raise TypeError(f"debt= gave {named!r} for {subject!r}; it needs to be a string.")
         return named
-
-
-def key_of_debt(effect: str, owed: OwedQuery, model: str, subject: Model) -> Any:
-    """The delivery's key for what *subject* owes, from business facts alone."""
-    return debt_key(effect, model, str(subject.pk), owed.debt_of(subject))

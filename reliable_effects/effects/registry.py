@@ -10,6 +10,8 @@ import dataclasses
 import typing
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from inspect import get_annotations
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Protocol
 from uuid import UUID
 
@@ -63,7 +65,8 @@ class Registry:
     def add_effect(self, effect: Effect[Any, Any]) -> None:
         self._claim(self._effects, "effect", effect)
         if effect.on is not None:
-            others = tuple(e for e in self.on(effect.on) if e.place != effect.place)
+            names = {effect.name, *effect.aliases}
+            others = tuple(e for e in self.on(effect.on) if e.name not in names)
             self._by_event[effect.on.name] = (*others, effect)
 
     @staticmethod
@@ -133,25 +136,21 @@ class Registry:
             ImproperlyConfigured: the annotation names something that is only imported for type
                 checkers; `payload=` says it at run time.
         """
-        pending = {
-            name: value
-            for name, value in vars(module).items()
-            if name in module.__dict__.get("__annotations__", {})
-            and value in self._events.values()
-            and value.payload_type is None
-        }
-        if not pending:
-            return
-        try:
-            hints = typing.get_type_hints(module)
-        except NameError as error:
-            raise ImproperlyConfigured(
-                f"{module.__name__}: the annotation of {', '.join(sorted(pending))} cannot be read"
-                f" ({error}). Import the name at run time, or say Event(…, payload=TheType)."
-            ) from error
-        for name, event in pending.items():
-            arguments = typing.get_args(hints[name])
-            if len(arguments) == 2:  # noqa: PLR2004  # subject and payload
+        ours = {id(event) for event in self._events.values()}
+        for name, annotation in get_annotations(module).items():
+            event = getattr(module, name, None)
+            if id(event) not in ours or event.payload_type is not None:
+                continue
+            # By itself: the module's other annotations may be for type checkers only.
+            alone = SimpleNamespace(__annotations__={name: annotation})
+            try:
+                kind = typing.get_type_hints(alone, vars(module))[name]
+            except NameError as error:
+                raise ImproperlyConfigured(
+                    f"{module.__name__}: the annotation of {name} cannot be read ({error})."
+                    " Import the name at run time, or say Event(…, payload=TheType)."
+                ) from error
+            if arguments := typing.get_args(kind):
                 event.declare_payload(arguments[1])
 
     @contextmanager

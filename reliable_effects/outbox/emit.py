@@ -9,7 +9,8 @@ more where a debt or a named event may stand already.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -20,15 +21,31 @@ from django.utils.module_loading import import_string
 from ..conf import settings
 from ..effects.effect import Effect
 from ..effects.event import Event
-from ..effects.keys import child_event_id, delivery_key, new_event_id, once_event_id
-from ..effects.owed import key_of_debt
+from ..effects.keys import (
+    child_event_id,
+    debt_key,
+    delivery_key,
+    new_event_id,
+    once_event_id,
+)
 from ..effects.registry import Emitted
 from ..exceptions import BadSubject, EmittedTwice, OutsideTransaction
 from . import dispatch, emit_portable, emit_postgresql
 from .batch import Batch, NewDelivery, NewEvent
-from .run_context import current_run
+from .failures import sanitise
+from .run_context import Run, current_run
 
 logger = logging.getLogger("reliable_effects")
+
+_TRACE_ID = 200  # bytes of it are kept
+
+
+@dataclass(frozen=True, slots=True)
+class _Fact:
+    """One (subject, payload) pair, checked."""
+
+    event: NewEvent
+    subject: Any
 
 
 class OutboxWriter:
@@ -44,24 +61,26 @@ class OutboxWriter:
         source: str,
         using: str | None,
     ) -> list[Emitted]:
-        for subject, _ in facts:
-            event.check_subject(subject)
         if not facts:
             return []
-        alias = _alias(event, [subject for subject, _ in facts], using)
+        pks = [event.pk_text(subject) for subject, _ in facts]
+        alias = using or _alias(event, [subject for subject, _ in facts])
         connection = connections[alias]
         if not in_open_transaction(connection):
             raise OutsideTransaction(event.name, alias)
-        limit = settings().payload_limit
-        payloads = [event.codec.dump(payload, limit) for _, payload in facts]
-        ids = [_event_id(event, subject, once) for subject, _ in facts]
+        run = current_run()
+        checked = [
+            _Fact(_new_event(event, pk, payload, once, run), subject)
+            for pk, (subject, payload) in zip(pks, facts, strict=True)
+        ]
+        if run is not None:
+            _refuse_twice(run, connection, event, checked)
         owed = {
-            (event_id, effect.name): _delivery(event, effect, event_id, subject, alias)
-            for event_id, (subject, _) in zip(ids, facts, strict=True)
+            (fact.event.id, effect.name): _delivery(event, effect, fact, alias)
+            for fact in checked
             for effect in effects
         }
         hook = dispatch.hook_of(connection)
-        run = current_run()
         batch = Batch(
             name=event.name,
             version=event.version,
@@ -69,17 +88,9 @@ class OutboxWriter:
             correlation=hook.correlation,
             trace_id=_trace_id(),
             source=source,
-            # A key that stands twice in one call is one debt, under the newest event.
-            events=list(
-                {
-                    event_id: NewEvent(event_id, _pk(subject), payload)
-                    for event_id, (subject, _), payload in zip(ids, facts, payloads, strict=True)
-                }.values()
-            ),
-            deliveries=sorted(
-                {delivery.key: delivery for delivery in owed.values()}.values(),
-                key=lambda delivery: delivery.key,
-            ),
+            # What stands twice in one call is one event, and one debt, under the newest.
+            events=_in_order({fact.event.id: fact.event for fact in checked}),
+            deliveries=_in_order({delivery.key: delivery for delivery in owed.values()}),
             parent=run if run is not None and run.using == alias else None,
             may_stand=once is not None
             or run is not None
@@ -88,8 +99,14 @@ class OutboxWriter:
         write = emit_postgresql if connection.vendor == "postgresql" else emit_portable
         written = write.write(connection, batch)
         if run is not None:
-            run.emitted.update((event.name, _pk(subject), once or "") for subject, _ in facts)
-        return _report(event, ids, effects, owed, written, hook)
+            run.note_emitted(connection, [fact.event.id for fact in checked])
+        hook.register()
+        for delivery in batch.deliveries:
+            if delivery.hinted and delivery.key in written:
+                hook.add(delivery.queue, written[delivery.key])
+        logger.info("emitted %s events=%d deliveries=%d", event.name, len(checked), len(written))
+        newly = {(d.event_id, d.effect) for d in batch.deliveries if d.key in written}
+        return [_result(event.name, fact.event.id, effects, newly) for fact in checked]
 
 
 def in_open_transaction(connection: BaseDatabaseWrapper) -> bool:
@@ -99,9 +116,7 @@ def in_open_transaction(connection: BaseDatabaseWrapper) -> bool:
     )
 
 
-def _alias(event: Event[Any, Any], subjects: Sequence[Any], using: str | None) -> str:
-    if using is not None:
-        return using
+def _alias(event: Event[Any, Any], subjects: Sequence[Any]) -> str:
     model = event.model
     if model is None:
         return DEFAULT_DB_ALIAS
@@ -115,57 +130,70 @@ def _alias(event: Event[Any, Any], subjects: Sequence[Any], using: str | None) -
     return aliases.pop()
 
 
-def _pk(subject: Any) -> str:
-    return "" if subject is None else str(subject.pk)
-
-
-def _event_id(event: Event[Any, Any], subject: Any, once: str | None) -> UUID:
-    run = current_run()
-    about = f"{event.subject_identity}:{_pk(subject)}"
+def _new_event(
+    event: Event[Any, Any], pk: str, payload: Any, once: str | None, run: Run | None
+) -> NewEvent:
+    about = f"{event.subject_identity}:{pk}"
     if run is not None:
-        if (event.name, _pk(subject), once or "") in run.emitted:
-            raise EmittedTwice(event.name, about)
-        return child_event_id(run.key, run.generation, run.round, event.name, about, once or "")
-    return new_event_id() if once is None else once_event_id(event.name, about, once)
+        event_id = child_event_id(
+            run.key,
+            generation=run.generation,
+            round_=run.round,
+            event=event.identity,
+            subject=about,
+            once=once or "",
+        )
+    elif once is not None:
+        event_id = once_event_id(event.identity, about, once)
+    else:
+        event_id = new_event_id()
+    return NewEvent(event_id, pk, event.codec.dump(payload, settings().payload_limit))
+
+
+def _refuse_twice(
+    run: Run, connection: BaseDatabaseWrapper, event: Event[Any, Any], facts: Sequence[_Fact]
+) -> None:
+    emitted = run.emitted_by_now(connection)
+    for fact in facts:
+        if fact.event.id in emitted:
+            raise EmittedTwice(event.name, f"{event.subject_label}:{fact.event.subject_pk}")
+        emitted.add(fact.event.id)
 
 
 def _delivery(
-    event: Event[Any, Any], effect: Effect[Any, Any], event_id: UUID, subject: Any, alias: str
+    event: Event[Any, Any], effect: Effect[Any, Any], fact: _Fact, alias: str
 ) -> NewDelivery:
     if effect.owed_query is None:
-        key = delivery_key(event_id, effect.identity)
+        key = delivery_key(fact.event.id, effect.identity)
     else:
-        key = key_of_debt(effect.identity, effect.owed_query, event.subject_identity, subject)
+        debt = effect.owed_query.debt_of(fact.subject)
+        key = debt_key(effect.identity, event.subject_identity, fact.event.subject_pk, debt)
     hinted = dispatch.will_send(alias, effect.queue)
-    return NewDelivery(event_id, effect.name, key, effect.queue, hinted)
+    return NewDelivery(fact.event.id, effect.name, key, effect.queue, hinted)
+
+
+def _in_order(rows: Mapping[UUID, Any]) -> list[Any]:
+    """By key: two transactions that write the same rows wait for each other, and cannot deadlock."""
+    return [rows[key] for key in sorted(rows)]
 
 
 def _trace_id() -> str:
     path = settings().trace_id
-    return str(import_string(path)() or "")[:200] if path else ""
+    if not path:
+        return ""
+    try:
+        # It often comes from a request's header, so it may hold anything.
+        return sanitise(str(import_string(path)() or ""), _TRACE_ID)
+    except Exception:
+        logger.exception("%s gave no trace id; the event is written without", path)
+        return ""
 
 
-def _report(
-    event: Event[Any, Any],
-    ids: Sequence[UUID],
-    effects: Sequence[Effect[Any, Any]],
-    owed: dict[tuple[UUID, str], NewDelivery],
-    written: dict[UUID, int],
-    hook: dispatch.HintAfterCommit,
-) -> list[Emitted]:
-    """Tell the hook and the log what was written, and the caller what stood already."""
-    newest = {delivery.key: delivery for delivery in owed.values()}
-    hook.register()
-    for key, delivery_id in written.items():
-        if newest[key].hinted:
-            hook.add(newest[key].queue, delivery_id)
-    results = []
-    for event_id in ids:
-        mine = [(effect.name, owed[event_id, effect.name]) for effect in effects]
-        new = tuple(n for n, d in mine if d.key in written and newest[d.key] is d)
-        stood = tuple(n for n, _ in mine if n not in new)
-        if stood:
-            logger.info("already_promised %s event=%s effects=%s", event.name, event_id, stood)
-        results.append(Emitted(event_id, new, stood))
-    logger.info("emitted %s events=%d deliveries=%d", event.name, len(ids), len(written))
-    return results
+def _result(
+    name: str, event_id: UUID, effects: Sequence[Effect[Any, Any]], newly: set[tuple[UUID, str]]
+) -> Emitted:
+    stood = tuple(effect.name for effect in effects if (event_id, effect.name) not in newly)
+    if stood:
+        logger.info("already_promised %s event=%s effects=%s", name, event_id, ", ".join(stood))
+    promised = tuple(effect.name for effect in effects if effect.name not in stood)
+    return Emitted(event_id, promised, stood)

@@ -11,7 +11,7 @@ from ..clock import DbNow
 from ..conf import settings
 from ..exceptions import LeaseLost
 from .batch import Batch, NewDelivery
-from .models import Delivery, OutboxEvent
+from .models import Delivery, DeliveryQuerySet, OutboxEvent
 from .states import Flag, Reason, State
 
 
@@ -65,7 +65,7 @@ def _write_over(using: str, batch: Batch) -> dict[UUID, int]:
     standing = rows.select_for_update().filter(key__in=list(wanted)).order_by("key")
     for row in standing:
         new = wanted.pop(row.key)
-        if _promise_again(row, new):
+        if _promise_again(rows, row, new):
             written[row.key] = row.pk
     rows.bulk_create([_row(delivery) for delivery in wanted.values()], ignore_conflicts=True)
     # A key that another transaction inserted meanwhile is under that transaction's event.
@@ -76,7 +76,7 @@ def _write_over(using: str, batch: Batch) -> dict[UUID, int]:
     return written
 
 
-def _promise_again(row: Delivery, new: NewDelivery) -> bool:
+def _promise_again(rows: DeliveryQuerySet, row: Delivery, new: NewDelivery) -> bool:
     if row.event_id == new.event_id:
         return False
     never_begun = row.state == State.PENDING and not row.flags & Flag.BEGUN
@@ -101,5 +101,5 @@ def _promise_again(row: Delivery, new: NewDelivery) -> bool:
             "due_at": DbNow(),
             "notes": notes | {"round": notes.get("round", 0) + 1},
         }
-    guarded = Delivery.objects.using(row._state.db).filter(pk=row.pk, state=row.state)
+    guarded = rows.filter(pk=row.pk, state=row.state, flags=row.flags)
     return guarded.update(**change, state=State.PENDING) == 1

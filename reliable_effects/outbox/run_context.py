@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from uuid import UUID
+
+from django.db import transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 
 @dataclass(slots=True)
@@ -19,7 +22,31 @@ class Run:
     key: UUID
     generation: int
     round: int
-    emitted: set[tuple[str, str, str]] = field(default_factory=set)
+    emitted: set[UUID] = field(default_factory=set)  # and committed
+
+    def note_emitted(self, connection: BaseDatabaseWrapper, ids: Iterable[UUID]) -> None:
+        note = _Emitted(self, frozenset(ids))
+        transaction.on_commit(note, using=connection.alias, robust=True)
+
+    def emitted_by_now(self, connection: BaseDatabaseWrapper) -> set[UUID]:
+        """Events that stand, or will when the open transaction commits; not what was rolled back."""
+        pending = (
+            hook.ids
+            for _, hook, _ in connection.run_on_commit
+            if isinstance(hook, _Emitted) and hook.run is self
+        )
+        return self.emitted.union(*pending)
+
+
+@dataclass(frozen=True, slots=True)
+class _Emitted:
+    """An `on_commit` hook, because Django forgets those of a rolled back savepoint for us."""
+
+    run: Run
+    ids: frozenset[UUID]
+
+    def __call__(self) -> None:
+        self.run.emitted.update(self.ids)
 
 
 _current: ContextVar[Run | None] = ContextVar("reliable_effects_run", default=None)
