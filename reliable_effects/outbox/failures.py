@@ -28,16 +28,17 @@ _SECRET = re.compile(
     (?P<name>
         (?: pass(?:w(?:or)?d|phrase)? | pwd | secret | token | credential | cookie | session[_-]?id
           | (?:api|private|access)[_-]?key | authorization )
-        [\w-]{0,40} ["']? \s{0,3} [:=] \s{0,3}
+        [\w-]{0,40} \\?["']? \s{0,3} [:=] \s{0,3}
         (?: (?: bearer | basic | digest | token | api-?key ) \s{1,3} )?
     )
-    (?: "(?:[^"\\]|\\.)*"? | '(?:[^'\\]|\\.)*'? | [^\s"',;&}]+ )
+    (?: "(?:[^"\\]|\\.)*"? | '(?:[^'\\]|\\.)*'? | \\["'][^"'\\]* | [^\s"',;&}\\]+ )
     """
 )
 _BEARER = re.compile(r"(?i)\b(bearer|basic)\s{1,3}[\w.~+/=-]{8,}")
 _CREDENTIALS = re.compile(r"://[^/\s:@]*:[^/\s@]+@")
 _HIDDEN = "***"
 
+_READ = 256 * 1024  # characters of a message; some raise a whole response, of 100 MB
 _CUT = "\n… cut …\n"
 # Control characters (a terminal would obey them) as their pictures; lines and tabs stay.
 _VISIBLE = {code: 0x2400 + code for code in range(0x20) if chr(code) not in "\n\t"}
@@ -64,14 +65,12 @@ def sanitise(text: str, limit: int) -> str:
 
 def presentable(text: str) -> str:
     """*text* as it may be stored and shown: redacted by the project's `redact`, and cut."""
-    limit = settings().error_limit
-    # Hidden before it is cut: a cut could part a secret from its name. What is far from both ends
-    # is dropped first, so that hiding costs the same whatever was raised.
-    if len(text) > 4 * limit:
-        text = f"{text[: 2 * limit]}{_CUT}{text[-2 * limit :]}"
+    # Hidden before it is cut: a cut could part a secret from its name.
+    if len(text) > _READ:
+        text = text[:_READ] + _CUT
     try:
         hidden = import_string(settings().redact)(text)
-        return sanitise(str(hidden), limit)
+        return sanitise(str(hidden), settings().error_limit)
     except Exception:
         logger.exception("%s failed; nothing of the message is kept", settings().redact)
         return f"<{settings().redact} failed, so nothing of this is kept>"
