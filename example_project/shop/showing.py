@@ -34,12 +34,16 @@ class Line:
 
 
 def effects_of(order: Order) -> list[Line]:
-    """Every delivery of the order and of its shipment, in the order they were promised."""
+    """Every delivery of the order and of its shipment, by event and name."""
     deliveries = Delivery.objects.for_subject(order)
     for shipment in Shipment.objects.filter(order=order):
         deliveries = deliveries | Delivery.objects.for_subject(shipment)
     attempts = Prefetch("attempt_rows", Attempt.objects.order_by("pk"))
-    rows = deliveries.select_related("event").prefetch_related(attempts).order_by("pk")
+    rows = (
+        deliveries.select_related("event")
+        .prefetch_related(attempts)
+        .order_by("event__emitted_at", "effect")
+    )
     return [_line(delivery) for delivery in rows]
 
 
