@@ -38,7 +38,7 @@ def hook_of(connection: BaseDatabaseWrapper) -> HintAfterCommit:
     No flag of our own is kept. A rolled back savepoint drops the hooks that were registered in
     it, and then the next emit finds none and registers again.
     """
-    for _, function, _ in connection.run_on_commit:
+    for _, function, _ in connection.run_on_commit:  # type: ignore[misc]  # django-stubs: lacks `robust`
         if isinstance(function, HintAfterCommit):
             return function
     return HintAfterCommit(connection.alias)

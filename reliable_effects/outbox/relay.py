@@ -8,50 +8,43 @@ hinted again, but never by two relays at once. What could not be sent is put bac
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from django.db import transaction
 from django.db.models import F
 
 from ..clock import DbNow
 from ..conf import settings
-from . import dispatch
+from . import dispatch, low_water
 from .heartbeat import CLAIMS, Swept, take_turn
 from .models import Delivery, Sweep
 from .states import WAITING, Flag
 
 logger = logging.getLogger("reliable_effects")
 
-Send = Callable[[str, str, Sequence[int]], bool]
-
 LONGEST_GRACE = timedelta(minutes=10)
+_MOST_DOUBLINGS = 30  # of the grace; more hints than that are not counted
 _PROBE_EVERY = timedelta(minutes=1)  # one hint for a queue that nobody consumes
-_TAKE = 500  # rows marked in one transaction
-_FULL_SCAN_EVERY = 30.0  # seconds
+_TAKE = 500  # rows marked in one transaction, at most
 
 
-def relay(using: str, *, send: Send = dispatch.send) -> Swept:
+def relay(using: str) -> Swept:
     """One sweep over every queue. One queue's trouble does not stop the others."""
     swept = Swept()
-    if not dispatch.will_try():
-        swept.truncated = True  # no broker now; the next tick will see
-        return swept
-    for queue in list(waiting_queues(using)):
-        budget = _budget(using, queue)
-        while budget > 0:
-            limit = min(budget, _TAKE)
-            taken = take(using, queue, limit)
-            swept.seen += len(taken)
-            sent = _send_all(using, queue, taken, send)
-            swept.done += sent
-            budget -= limit
-            if sent < len(taken) or (len(taken) == limit and budget <= 0):
-                swept.truncated = True
-            if sent < len(taken) or len(taken) < limit:
-                break
+    queues = list(waiting_queues(using))
+    for queue in queues:
+        if not dispatch.will_try():
+            swept.truncated = True  # no broker now; a later turn will see
+            break
+        try:
+            _relay_queue(using, queue, swept)
+        except Exception:
+            # Whatever is wrong with one queue's rows, those of the others are due.
+            logger.exception("could not relay the queue %r; the others go on", queue)
+            swept.truncated = True
+    _forget_markers(using, queues)
     return swept
 
 
@@ -81,11 +74,11 @@ def take(using: str, queue: str, limit: int) -> list[Taken]:
     """Mark up to *limit* rows of *queue* whose time to be looked at has come."""
     grace = settings().relay_grace
     rows = Delivery.objects.using(using)
-    low = _low_water.of(using, queue)
+    waiting = rows.filter(queue=queue, state__in=WAITING, look_at__lte=DbNow())
+    low = low_water.of(using, queue)
+    if low is not None:
+        waiting = waiting.filter(look_at__gte=low)
     with transaction.atomic(using=using):
-        waiting = rows.filter(queue=queue, state__in=WAITING, look_at__lte=DbNow())
-        if low is not None:
-            waiting = waiting.filter(look_at__gte=low)
         found = list(
             waiting.select_for_update(skip_locked=True)
             .order_by("look_at")
@@ -93,26 +86,45 @@ def take(using: str, queue: str, limit: int) -> list[Taken]:
         )
         by_hints: dict[int, list[int]] = {}
         for pk, hints, _, _ in found:
-            by_hints.setdefault(hints, []).append(pk)
+            by_hints.setdefault(min(hints, _MOST_DOUBLINGS), []).append(pk)
         for hints, pks in by_hints.items():
-            patience = min(grace * 2 ** min(hints, 30), LONGEST_GRACE)
-            rows.filter(pk__in=pks).update(look_at=DbNow() + patience, hints=F("hints") + 1)
-    _low_water.note(using, queue, found[-1][3] if len(found) == limit else None)
+            patience = min(grace * 2**hints, LONGEST_GRACE)
+            rows.filter(pk__in=pks).update(look_at=DbNow() + patience, hints=hints + 1)
+    low_water.note(using, queue, found[-1][3] if len(found) == limit else None)
     return [Taken(pk, bool(flags & Flag.ALONE)) for pk, _, flags, _ in found]
 
 
 def put_back(using: str, ids: Sequence[int]) -> None:
-    """They were marked, and not hinted after all."""
+    """They were marked, and not hinted after all. What a worker has had meanwhile is its own."""
     rows = Delivery.objects.using(using).filter(pk__in=list(ids), state__in=WAITING, hints__gt=0)
     rows.filter(look_at__isnull=False).update(look_at=DbNow(), hints=F("hints") - 1)
 
 
-def _send_all(using: str, queue: str, taken: Sequence[Taken], send: Send) -> int:
-    together = [row.id for row in taken if not row.alone]
+def _relay_queue(using: str, queue: str, swept: Swept) -> None:
+    budget = _budget(using, queue)
+    step = dispatch.IDS_PER_HINT  # grows, so that a queue which refuses its first hint costs little
+    while budget > 0:
+        limit = min(budget, step)
+        taken = take(using, queue, limit)
+        sent = _send(using, queue, taken)
+        swept.seen += len(taken)
+        swept.done += sent
+        budget -= limit
+        if sent < len(taken):
+            swept.truncated = True
+            return
+        if len(taken) < limit:
+            return
+        step = min(2 * step, _TAKE)
+    swept.truncated = True
+
+
+def _send(using: str, queue: str, taken: Sequence[Taken]) -> int:
+    """Hint *taken*, and put back what could not be; how many were hinted."""
     hints: list[Sequence[int]] = [[row.id] for row in taken if row.alone]
-    hints += dispatch.chunks(together)
+    hints += dispatch.chunks([row.id for row in taken if not row.alone])
     for place, ids in enumerate(hints):
-        if not send(using, queue, ids):
+        if not dispatch.send(using, queue, ids):
             put_back(using, [pk for unsent in hints[place:] for pk in unsent])
             return sum(map(len, hints[:place]))
     return len(taken)
@@ -143,49 +155,25 @@ def _is_unconsumed(using: str, queue: str) -> bool:
     """Something was due here for a while, and nobody has claimed anything since."""
     patience = settings().unconsumed_after
     sweeps = Sweep.objects.using(using)
-    marker = sweeps.filter(name=dispatch.UNCONSUMED + queue)
-    claimed_lately = sweeps.filter(name=CLAIMS + queue, ran_at__gt=DbNow() - patience).exists()
-    stale = not claimed_lately and (
-        Delivery.objects.using(using)
-        .filter(
-            queue=queue,
-            state__in=WAITING,
-            due_at__lte=DbNow() - patience,
-            look_at__lte=DbNow() + LONGEST_GRACE,
-        )
-        .exists()
+    if sweeps.filter(name=CLAIMS + queue, ran_at__gt=DbNow() - patience).exists():
+        return False
+    due = Delivery.objects.using(using).filter(
+        queue=queue,
+        state__in=WAITING,
+        due_at__lte=DbNow() - patience,
+        look_at__lte=DbNow() + LONGEST_GRACE,
     )
-    if not stale:
-        marker.delete()
-    elif take_turn(using, dispatch.UNCONSUMED + queue, patience):
+    if not due.exists():
+        return False
+    if take_turn(using, dispatch.UNCONSUMED + queue, patience):
         logger.error("nobody consumes the queue %r: work has been due for %s", queue, patience)
-    return stale
+    return True
 
 
-class _LowWater:
-    """
-    Where the last scan of a queue ended, so that the next need not pass over dead index entries.
-
-    A shortcut only: a row may be put in below it, so every half minute, and whenever a scan finds
-    less than it may take, the next one begins at the beginning. (Measured with 200,000 dead
-    entries held by an old snapshot: 22 ms a scan without it, 0.8 with.)
-    """
-
-    def __init__(self) -> None:
-        self._marks: dict[tuple[str, str], tuple[datetime, float]] = {}
-
-    def of(self, using: str, queue: str) -> datetime | None:
-        mark, full_scan_at = self._marks.get((using, queue), (None, 0.0))
-        return mark if time.monotonic() < full_scan_at else None
-
-    def note(self, using: str, queue: str, reached: datetime | None) -> None:
-        if reached is None:
-            self._marks.pop((using, queue), None)
-            return
-        _, full_scan_at = self._marks.get((using, queue), (None, 0.0))
-        if full_scan_at <= time.monotonic():
-            full_scan_at = time.monotonic() + _FULL_SCAN_EVERY
-        self._marks[using, queue] = (reached, full_scan_at)
-
-
-_low_water = _LowWater()
+def _forget_markers(using: str, queues: Sequence[str]) -> None:
+    """Take away the markers of queues that are consumed again, or have nothing to do."""
+    markers = Sweep.objects.using(using).filter(name__startswith=dispatch.UNCONSUMED)
+    for name in markers.values_list("name", flat=True):
+        queue = name.removeprefix(dispatch.UNCONSUMED)
+        if queue not in queues or not _is_unconsumed(using, queue):
+            markers.filter(name=name).delete()

@@ -1,0 +1,95 @@
+"""A process that remembers nothing, a transport that writes down, and a database that refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from threading import Barrier, Thread
+from typing import Any
+
+import pytest
+from django.db import connection, connections
+
+from reliable_effects.clock import read_clock
+from reliable_effects.outbox import dispatch, heartbeat, low_water, prune, rescue
+from reliable_effects.outbox.models import Delivery
+from reliable_effects.outbox.pace import pace
+from tests.outbox.conftest import make_effect  # noqa: F401  # a fixture
+from tests.sweeps import transport
+
+SECOND, MINUTE, HOUR, DAY = (
+    timedelta(seconds=1),
+    timedelta(minutes=1),
+    timedelta(hours=1),
+    timedelta(days=1),
+)
+
+
+@pytest.fixture(autouse=True)
+def _this_process_remembers_nothing() -> None:
+    for forget in (
+        pace.forget,
+        heartbeat.forget_claims,
+        dispatch.forget_transport,
+        low_water.forget,
+        prune.forget,
+        rescue.forget,
+    ):
+        forget()
+
+
+@pytest.fixture
+def _transport(settings: Any) -> None:
+    """Hints go through the real publisher and end in a list: `tests.sweeps.transport`."""
+    settings.RELIABLE_EFFECTS = {"TRANSPORT": "tests.sweeps.transport.send"}
+    transport.reset()
+
+
+def from_now(delivery: Delivery) -> timedelta:
+    """How long until the relay looks at it; asks the database."""
+    delivery.refresh_from_db()
+    assert delivery.look_at is not None
+    return delivery.look_at - read_clock("default")
+
+
+def at_once(times: int, work: Callable[[], Any]) -> list[Any]:
+    """What *work* returned in each of so many threads that begin together."""
+    barrier, results = Barrier(times), []
+
+    def one() -> None:
+        barrier.wait(10)
+        try:
+            results.append(work())
+        finally:
+            connections.close_all()
+
+    threads = [Thread(target=one) for _ in range(times)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    return results
+
+
+@contextmanager
+def refusing(table: str, operation: str, where: str) -> Iterator[None]:
+    """The database raises on each row for which *where* (about OLD) holds, as a full disk might."""
+    is_postgres = connection.vendor == "postgresql"
+    trigger = f"CREATE TRIGGER refuse BEFORE {operation} ON {table}"
+    with connection.cursor() as cursor:
+        if is_postgres:
+            cursor.execute(
+                "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS"
+                " $$ BEGIN RAISE EXCEPTION 'refused'; END $$"
+            )
+            cursor.execute(f"{trigger} FOR EACH ROW WHEN ({where}) EXECUTE FUNCTION refuse()")
+        else:
+            cursor.execute(f"{trigger} WHEN {where} BEGIN SELECT RAISE(ABORT, 'refused'); END")
+    try:
+        yield
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute(f"DROP TRIGGER refuse {f'ON {table}' if is_postgres else ''}")
+            if is_postgres:
+                cursor.execute("DROP FUNCTION refuse()")
