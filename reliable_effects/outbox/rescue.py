@@ -8,14 +8,18 @@ a worker that comes back a moment earlier wins.
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from datetime import timedelta
+from time import monotonic
 from typing import Any
 
-from django.db import Error, transaction
+from django.db import transaction
 from django.db.models import F
 
+from .. import signals
 from ..clock import DbNow
 from ..conf import settings
+from ..effects.registry import registry
 from . import unknown
 from .failures import attempt_row
 from .heartbeat import Swept, Turn
@@ -24,38 +28,67 @@ from .states import Flag, Reason, State
 
 logger = logging.getLogger("reliable_effects")
 
-_AT_MOST = 1000  # rows a sweep
+_left_off: dict[str, int] = {}  # by database: where the last sweep was cut short
+
+_PAGE = 500  # rows read at once
+_BOUND = 5.0  # seconds a sweep; the relay waits for it in the same thread
+_LONG = timedelta(seconds=30)  # an absence shorter than that is a restart, however short the leases
 
 
 def rescue(using: str, turn: Turn) -> Swept:
     """One sweep. *turn* tells how long nobody has swept: after a fleet's absence the first is free."""
-    rows = Delivery.objects.using(using).filter(state=State.RUNNING, lease_expires_at__lte=DbNow())
-    expired = list(rows.order_by("pk")[: _AT_MOST + 1])
-    swept = Swept(seen=min(len(expired), _AT_MOST), truncated=len(expired) > _AT_MOST)
+    swept = Swept()
     forgive = _nobody_was_there(turn)
-    for row in expired[:_AT_MOST]:
+    failures = 0
+    for row in _expired(using, swept):
         try:
             swept.done += _mend(using, row, forgive=forgive)
-        except Error:
-            logger.exception("could not rescue delivery %d; the others go on", row.pk)
+        except Exception as error:  # whatever is wrong with this one, others wait
+            failures += 1
+            logger.error(  # noqa: TRY400  # there may be thousands: one traceback will do
+                "could not rescue delivery %d: %s; the others go on", row.pk, error,
+                exc_info=failures == 1,
+            )  # fmt: skip
     swept.done += unknown.revive(using)
     return swept
+
+
+def forget() -> None:
+    """For tests that empty the tables."""
+    _left_off.clear()
+
+
+def _expired(using: str, swept: Swept) -> Iterator[Delivery]:
+    """What nobody was heard of in time; at the next sweep from where this one is cut short."""
+    rows = Delivery.objects.using(using).filter(state=State.RUNNING, lease_expires_at__lte=DbNow())
+    last = _left_off.pop(using, 0)
+    bound = monotonic() + _BOUND
+    while page := list(rows.filter(pk__gt=last).order_by("pk")[:_PAGE]):
+        for row in page:
+            if monotonic() > bound:
+                _left_off[using] = last
+                swept.truncated = True
+                return
+            swept.seen += 1
+            last = row.pk
+            yield row
 
 
 def _nobody_was_there(turn: Turn) -> bool:
     """The sweep itself was away for longer than a lease, so a death says nothing of the effect."""
     lease = settings().timeout + settings().lease_grace
-    return turn.since_last is not None and turn.since_last > max(lease, timedelta(seconds=30))
+    return turn.since_last is not None and turn.since_last > max(lease, _LONG)
 
 
-def _mend(using: str, row: Delivery, *, forgive: bool) -> int:
+def _mend(using: str, row: Delivery, *, forgive: bool) -> bool:
+    """Whether *row* was ours to mend: neither its worker nor another rescue was there first."""
     move = _move(row, forgive=forgive)
     with transaction.atomic(using=using):
         won = (
             Delivery.objects.using(using)
             .filter(pk=row.pk, claim_token=row.claim_token, lease_expires_at__lte=DbNow())
             .update(claim_token=None, lease_expires_at=None, **move)
-        )
+        ) == 1
         if won:
             attempt_row(
                 row.pk,
@@ -66,31 +99,65 @@ def _mend(using: str, row: Delivery, *, forgive: bool) -> int:
                 host=row.worker,
             ).save(using=using, force_insert=True)
     if won:
-        logger.warning("rescued %s delivery=%d %s", row.effect, row.pk, State(move["state"]).name)
+        _tell(using, row, move)
     return won
 
 
 def _move(row: Delivery, *, forgive: bool) -> dict[str, Any]:
     """What becomes of a delivery whose worker was lost; `state` last, as MariaDB sets in order."""
-    notes = row.notes or {}
+    notes = row.notes if isinstance(row.notes, dict) else {}
+    verifying = bool(row.flags & Flag.VERIFYING)
     flags = row.flags & ~(Flag.GROUP | Flag.VERIFYING) | Flag.ALONE
-    move: dict[str, Any] = {"look_at": DbNow()}
+    given_back = 0
     if row.flags & Flag.GROUP:
         # Any of the group may have done it: it costs nobody an attempt, and from now on each is
         # alone, so that the next death convicts the right one.
-        move["attempts"] = F("attempts") - 1
-    elif forgive and not row.flags & (Flag.FORGIVEN | Flag.VERIFYING):
-        move["attempts"] = F("attempts") - 1
+        given_back = 1
+    elif forgive and not row.flags & Flag.FORGIVEN:
+        given_back = 0 if verifying else 1  # to verify spends none
         flags |= Flag.FORGIVEN
     else:
-        notes = notes | {"kills": notes.get("kills", 0) + 1}
-    killer = notes.get("kills", 0) >= settings().max_kills
-    move |= {"flags": flags, "notes": notes or None}
-    if row.flags & (Flag.VERIFYING | Flag.VERIFIABLE):
-        if killer and row.flags & Flag.VERIFYING:
+        notes = notes | {"kills": _kills(notes) + 1}
+    killer = _kills(notes) >= settings().max_kills
+    move: dict[str, Any] = {
+        "look_at": DbNow(),
+        "attempts": F("attempts") - given_back,
+        "flags": flags,
+        "notes": notes or None,
+    }
+    if verifying or row.flags & Flag.VERIFIABLE:
+        if killer and verifying:
             move["look_at"] = None  # even asking kills: a person must decide
         return move | {"state": State.UNCERTAIN}
     if killer:
         gone = {"look_at": None, "reason": Reason.KILLED_WORKERS, "finished_at": DbNow()}
         return move | gone | {"state": State.POISONED}
     return move | {"state": State.PENDING}
+
+
+def _kills(notes: dict[str, Any]) -> int:
+    kills = notes.get("kills", 0)
+    return kills if isinstance(kills, int) else 0
+
+
+def _tell(using: str, row: Delivery, move: dict[str, Any]) -> None:
+    """To the log and to who listens, after the commit. The rescuer may not know the effect."""
+    effect = registry.find_effect(row.effect)
+    facts = {"delivery_id": row.pk, "key": row.key, "using": using}
+    match move["state"]:
+        case State.POISONED:
+            logger.error("poisoned %s delivery=%d KILLED_WORKERS", row.effect, row.pk)
+            signals.delivery_poisoned.send_robust(
+                effect, reason=str(Reason.KILLED_WORKERS), exception=None, **facts
+            )
+        case State.UNCERTAIN:
+            for_a_person = move["look_at"] is None
+            logger.warning(
+                "uncertain %s delivery=%d: its worker was lost; %s", row.effect, row.pk,
+                "a person must decide" if for_a_person else "verify will be asked",
+            )  # fmt: skip
+            signals.delivery_uncertain.send_robust(
+                effect, waits_for_a_person=for_a_person, exception=None, **facts
+            )
+        case _:
+            logger.warning("rescued %s delivery=%d: its worker was lost", row.effect, row.pk)

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from .. import signals
 from ..clock import DbNow
 from ..conf import settings
 from ..effects.registry import registry
@@ -42,7 +43,7 @@ def put_off(row: Seen) -> None:
             reason=Reason.UNKNOWN_EFFECT,
             state=State.POISONED,
         ):
-            logger.error("poisoned %s delivery=%d UNKNOWN_EFFECT", row.effect_name, row.id)
+            _tell_poisoned(row.using, row.id, Reason.UNKNOWN_EFFECT)
         return
     rows.update(
         look_at=DbNow() + finish.jittered(finish.LOOK_AGAIN),
@@ -57,12 +58,26 @@ def put_back(claimed: Claimed) -> None:
     since = _since(claimed.notes)
     if _too_long(since):
         message = "its payload is of a later version than any worker has known"
-        finish.poison(
+        if finish.poison(
             claimed, Reason.UNREADABLE, Attempt.Outcome.REFUSED, None, message, begun=False
-        )
+        ):
+            _tell_poisoned(claimed.using, claimed.id, Reason.UNREADABLE)
         return
     again = finish.jittered(finish.LOOK_AGAIN)
     finish.release(claimed, until=again, **{SINCE: since.isoformat()})
+
+
+def _tell_poisoned(using: str, pk: int, reason: Reason) -> None:
+    row = Delivery.objects.using(using).only("effect", "key").get(pk=pk)
+    logger.error("poisoned %s delivery=%d %s", row.effect, pk, reason)
+    signals.delivery_poisoned.send_robust(
+        registry.find_effect(row.effect),
+        delivery_id=pk,
+        key=row.key,
+        using=using,
+        reason=str(reason),
+        exception=None,
+    )
 
 
 def _since(notes: Mapping[str, Any]) -> datetime:
@@ -83,7 +98,8 @@ def revive(using: str) -> int:
     known = rows.filter(effect__in=registry.effect_names())
     freed = 0
     for pk, notes in known.values_list("pk", "notes")[:_REVIVE_AT_MOST]:
-        kept = {k: v for k, v in (notes or {}).items() if k != SINCE} or None
+        was = notes if isinstance(notes, dict) else {}
+        kept = {k: v for k, v in was.items() if k != SINCE} or None
         freed += rows.filter(pk=pk).update(
             reason="", finished_at=None, look_at=DbNow(), notes=kept, state=State.PENDING
         )
