@@ -8,9 +8,9 @@ work, and a sweeper that dies in its turn delays the next by one period.
 from __future__ import annotations
 
 import logging
-import time
 from dataclasses import dataclass
 from datetime import timedelta
+from time import monotonic
 
 from django.db import Error, IntegrityError, transaction
 
@@ -80,7 +80,7 @@ _claims_told: dict[tuple[str, str], float] = {}
 
 def note_claim(using: str, queue: str) -> None:
     """Somebody consumes *queue*. At most one write in ten seconds, and never an error."""
-    now = time.monotonic()
+    now = monotonic()
     if now - _claims_told.get((using, queue), float("-inf")) < _CLAIMS_EVERY:
         return
     _claims_told[using, queue] = now

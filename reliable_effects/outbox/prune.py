@@ -7,12 +7,14 @@ is what proves that it was done. Poisoned and uncertain rows are deleted by peop
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
-from typing import Any
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from time import monotonic
+from typing import Any, TypeVar
 
-from django.db import transaction
-from django.db.models import Q
+from django.db import Error, transaction
+from django.db.models import Model, Q, QuerySet
 
 from ..clock import DbNow
 from ..conf import settings
@@ -22,97 +24,120 @@ from .heartbeat import Swept
 from .models import Attempt, Delivery, OutboxEvent
 from .states import ENDED_WELL, Reason, State
 
+logger = logging.getLogger("reliable_effects")
+
+M = TypeVar("M", bound=Model)
+
 _BATCH = 500  # rows in one transaction: a few milliseconds of locks
-_BOUND = 20.0  # seconds a sweep
+_BOUND = 2.0  # seconds for each table; the relay waits for it in the same thread
+
+_left_off: dict[tuple[str, str], tuple[datetime, Any]] = {}  # where the last sweep was cut short
 
 
 def prune(using: str) -> Swept:
     """One sweep: deliveries that ended well longer ago than `retention`, then events left bare."""
     swept = Swept()
-    bound = time.monotonic() + _BOUND
-    after: tuple[Any, int] | None = None
-    while True:
-        if time.monotonic() > bound:
-            swept.truncated = True
-            break
-        batch = _batch(using, after)
-        if not batch:
-            break
-        swept.seen += len(batch)
-        swept.done += _delete(using, _prunable(using, batch))
-        after = (batch[-1].finished_at, batch[-1].pk)
-    swept.done += _delete_bare_events(using)
+    for batch in _batches(_deliveries(using).select_related("event"), "finished_at", swept):
+        swept.done += _delete(using, _owed_no_more(using, batch))
+    old = OutboxEvent.objects.using(using).filter(emitted_at__lte=DbNow() - settings().retention)
+    for events in _batches(old, "emitted_at", swept):
+        swept.done += _delete_bare(using, [event.pk for event in events])
     return swept
 
 
-def _batch(using: str, after: tuple[Any, int] | None) -> list[Delivery]:
-    old = Delivery.objects.using(using).filter(finished_at__lte=DbNow() - settings().retention)
-    # What expired, or was skipped by its effect, did not happen: it is not ours to forget.
-    rows = old.filter(state__in=ENDED_WELL).exclude(
-        ~Q(reason=Reason.NOT_NEEDED), state=State.SKIPPED
+def forget() -> None:
+    """For tests that empty the tables."""
+    _left_off.clear()
+
+
+def _deliveries(using: str) -> QuerySet[Delivery]:
+    """What is old and ended well, as far as the row itself can say."""
+    names = registry.effect_names()
+    with_query = [name for name in names if registry.effect(name).owed_query is not None]
+    return Delivery.objects.using(using).filter(
+        # What expired, or was skipped by its effect, did not happen: it is not ours to forget. Nor
+        # is what a person cancelled, where reconcile might find it owed and promise it again.
+        Q(state=State.SUCCEEDED)
+        | Q(state=State.SKIPPED, reason=Reason.NOT_NEEDED)
+        | Q(state=State.CANCELLED) & ~Q(effect__in=with_query),
+        state__in=ENDED_WELL,  # as the index says it
+        finished_at__lte=DbNow() - settings().retention,
+        effect__in=names,  # nobody here can say what others owe
     )
+
+
+def _batches(rows: QuerySet[M], instant: str, swept: Swept) -> Iterator[list[M]]:
+    """
+    *rows* in the order of (*instant*, pk), each read once however many are kept.
+
+    When the time is over it notes where it is, and the next sweep of this process goes on there.
+    """
+    place = (rows.db, instant)
+    after = _left_off.pop(place, None)
+    bound = monotonic() + _BOUND
+    while monotonic() < bound:
+        following = rows
+        if after is not None:
+            following = rows.filter(**{f"{instant}__gte": after[0]}).exclude(
+                **{instant: after[0], "pk__lte": after[1]}
+            )
+        batch = list(following.order_by(instant, "pk")[:_BATCH])
+        if not batch:
+            return
+        swept.seen += len(batch)
+        yield batch
+        after = (getattr(batch[-1], instant), batch[-1].pk)
     if after is not None:
-        # What was kept is not read again: go on after it, by (finished_at, id).
-        finished_at, pk = after
-        rows = rows.filter(finished_at__gte=finished_at).exclude(
-            finished_at=finished_at, pk__lte=pk
-        )
-    return list(rows.select_related("event").order_by("finished_at", "pk")[:_BATCH])
+        _left_off[place] = after
+    swept.truncated = True
 
 
-def _prunable(using: str, batch: Sequence[Delivery]) -> list[Delivery]:
-    """Those of *batch* that nothing depends on any more."""
-    kept: set[int] = set()
+def _owed_no_more(using: str, batch: Sequence[Delivery]) -> list[Delivery]:
+    """Those of *batch* whose effect has no owed query, or whose subject it does not name."""
     by_effect: dict[str, list[Delivery]] = {}
     for row in batch:
         by_effect.setdefault(row.effect, []).append(row)
+    free: list[Delivery] = []
     for name, rows in by_effect.items():
-        effect = registry.find_effect(name)
-        if effect is None:
-            kept.update(row.pk for row in rows)  # nobody here can say what it owes
-        elif effect.owed_query is not None:
-            owing = _still_owing(effect, rows, using)
-            kept.update(
-                row.pk
-                for row in rows
-                if row.state == State.CANCELLED or row.event.subject_pk in owing
-            )
-    return [row for row in batch if row.pk not in kept]
+        try:
+            owing = _owing(using, registry.effect(name), rows)
+        except Exception:
+            # A project's own query. Whatever it raises, the rows of other effects may go.
+            logger.exception("the owed query of %s failed; its rows are kept", name)
+            continue
+        free += [row for row in rows if row.event.subject_pk not in owing]
+    return free
 
 
-def _still_owing(effect: Effect[Any, Any], rows: Sequence[Delivery], using: str) -> set[str]:
-    assert effect.owed_query is not None  # noqa: S101  # the caller looked
+def _owing(using: str, effect: Effect[Any, Any], rows: Iterable[Delivery]) -> set[str]:
+    if effect.owed_query is None:
+        return set()
     pks = [row.event.subject_pk for row in rows]
     owing = effect.owed_query.query().using(using).filter(pk__in=pks)
     return {str(pk) for pk in owing.values_list("pk", flat=True)}
 
 
 def _delete(using: str, rows: Sequence[Delivery]) -> int:
+    """Delete *rows* and their events where nothing else depends on those; how many rows."""
     if not rows:
         return 0
-    ids = [row.pk for row in rows]
-    with transaction.atomic(using=using):
-        # The state is asked again: a debt may have been promised again since it was read.
-        free = Delivery.objects.using(using).select_for_update(skip_locked=True)
-        ids = list(
-            free.filter(pk__in=ids, state__in=ENDED_WELL)
-            .order_by("pk")
-            .values_list("pk", flat=True)
-        )
-        Attempt.objects.using(using).filter(delivery_id__in=ids)._raw_delete(using)
-        Delivery.objects.using(using).filter(pk__in=ids)._raw_delete(using)
-    _delete_bare(using, {row.event_id for row in rows})
+    try:
+        with transaction.atomic(using=using):
+            # Asked again: a debt may have been promised again since it was read.
+            free = _deliveries(using).filter(pk__in=[row.pk for row in rows])
+            locked = free.select_for_update(skip_locked=True).order_by("pk")
+            ids = list(locked.values_list("pk", flat=True))
+            Attempt.objects.using(using).filter(delivery_id__in=ids).delete()
+            Delivery.objects.using(using).filter(pk__in=ids).delete()
+        _delete_bare(using, {row.event_id for row in rows})
+    except Error:
+        if len(rows) > 1:  # one of them cannot be deleted: the others can
+            return sum(_delete(using, [row]) for row in rows)
+        logger.exception("could not prune delivery %d; the others go on", rows[0].pk)
+        return 0
     return len(ids)
 
 
-def _delete_bare(using: str, event_ids: Any) -> int:
-    events = OutboxEvent.objects.using(using).filter(pk__in=list(event_ids), deliveries=None)
-    return events._raw_delete(using) or 0  # None where there was nothing to look for
-
-
-def _delete_bare_events(using: str) -> int:
-    """Old events that owed nothing to anybody."""
-    old = OutboxEvent.objects.using(using).filter(
-        emitted_at__lte=DbNow() - settings().retention, deliveries=None
-    )
-    return _delete_bare(using, old.order_by("emitted_at").values_list("pk", flat=True)[:_BATCH])
+def _delete_bare(using: str, event_ids: Iterable[Any]) -> int:
+    bare = OutboxEvent.objects.using(using).filter(pk__in=list(event_ids), deliveries=None)
+    return bare.delete()[0]

@@ -25,6 +25,9 @@ logger = logging.getLogger("reliable_effects")
 
 RELAY, RESCUE, PRUNE = "relay", "rescue", "prune"
 
+_EARLY = 0.9  # of a period is enough, so that a beat of the same period never comes too early
+_SOON = timedelta(seconds=10)  # what was cut short goes on then, however long its period
+
 
 def sweep_all(*, with_relay: bool = True) -> dict[str, Swept]:
     """Everything whose turn has come, on every database; what was done, by "alias/name"."""
@@ -44,13 +47,15 @@ def sweep(using: str, name: str, *, now: bool = False) -> Swept | None:
     """
     period, work = _sweeps()[name]
     try:
-        turn = take_turn(using, name, timedelta(0) if now else period)
+        turn = take_turn(using, name, timedelta(0) if now else period * _EARLY, soon=_SOON)
         if turn is None:
             return None
         swept = work(using, turn)
         report(using, name, swept)
-    except Error:
+    except Exception:
+        # Anything, since much of it is the project's (owed queries, receivers of signals).
         logger.exception("sweep %s on %s failed; the next turn tries again", name, using)
+        _report_failure(using, name)
         return None
     if swept.done or swept.truncated:
         logger.info(
@@ -58,6 +63,15 @@ def sweep(using: str, name: str, *, now: bool = False) -> Swept | None:
             name, using, swept.seen, swept.done, ", cut short" if swept.truncated else "",
         )  # fmt: skip
     return swept
+
+
+def _report_failure(using: str, name: str) -> None:
+    """Its turn was taken, so its heartbeat looks well: say that it is not."""
+    try:
+        connections[using].close_if_unusable_or_obsolete()
+        report(using, name, Swept(truncated=True))
+    except Error:
+        logger.warning("could not report that %s on %s failed", name, using)
 
 
 def _sweeps() -> dict[str, tuple[timedelta, Callable[[str, Turn], Swept]]]:
