@@ -1,0 +1,31 @@
+"""Whoever follows a page word for word arrives where it says."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.waiting import eventually
+
+from .pages import DOCS, ROOT, blocks, section
+from .walk import Walk
+
+
+@pytest.fixture
+def walk(tmp_path):
+    with Walk(tmp_path) as walk:
+        yield walk
+
+
+def test_the_readme_leads_from_nothing_to_a_mail(walk):
+    """It is the first thing that anybody tries."""
+    readme = ROOT / "README.md"
+    lines = section(readme, "Your first reliable effect, in five minutes")
+
+    walk.follow(b for b in blocks(readme, "python", "sh") if b.line in lines)
+
+    assert "Order 1 is placed.\n" in walk.told
+    eventually(lambda: "Thank you. Coupon: TEN." in walk.log("effects_worker"), within=30)
+    walk.stop("effects_worker")
+    walk.run("curl -d email=bob@example.com http://127.0.0.1:8000/orders/")
+    walk.run("python manage.py effects_worker --drain")
+    assert "Subject: Your order 2" in walk.told[-1]
