@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -31,12 +31,10 @@ def running(command: Sequence[str], log: Path, **environment: str) -> Iterator[W
         process.send_signal(signal.SIGTERM)
         process.wait(20)
     finally:
-        try:
+        with suppress(ProcessLookupError):  # it ended, and all of it
             os.killpg(process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass  # it ended, and all of it
         process.wait(5)
-        print(log.read_text(errors="replace"))  # pytest shows it where the test failed
+        sys.stdout.write(log.read_text(errors="replace"))  # shown where the test failed
 
 
 @pytest.fixture

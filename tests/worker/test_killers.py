@@ -12,7 +12,7 @@ from tests.waiting import eventually
 
 from . import effects
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("worker")]
 
 
 def promise(effect, times: int = 1) -> None:
@@ -33,7 +33,7 @@ def times_done(what: str) -> int:
     return LedgerEntry.objects.filter(what=what).count()
 
 
-def test_everything_that_is_due_is_carried_out(worker):
+def test_everything_that_is_due_is_carried_out():
     """Once each: with no hint sent, the sweep of any worker is enough."""
     promise(effects.innocent, 120)
 
@@ -42,7 +42,7 @@ def test_everything_that_is_due_is_carried_out(worker):
 
 
 @pytest.mark.parametrize("killer", [effects.kill, effects.segfault], ids=["SIGKILL", "SIGSEGV"])
-def test_only_the_killer_is_convicted(worker, killer):
+def test_only_the_killer_is_convicted(killer):
     """A process that dies says nothing of those that stood beside it."""
     promise(effects.innocent, 30)
     promise(killer)
@@ -53,7 +53,7 @@ def test_only_the_killer_is_convicted(worker, killer):
     assert the(killer).attempts == 2
 
 
-def test_an_effect_that_hangs_is_ended_by_its_timeout(worker):
+def test_an_effect_that_hangs_is_ended_by_its_timeout():
     """The slot comes back, and the traceback says where it hung."""
     promise(effects.hang)
     promise(effects.innocent, 5)
@@ -66,7 +66,7 @@ def test_an_effect_that_hangs_is_ended_by_its_timeout(worker):
     assert "time.sleep(3600)" in attempt.traceback
 
 
-def test_what_hears_no_signal_ends_with_its_process(worker):
+def test_what_hears_no_signal_ends_with_its_process():
     """A loop in C holds the GIL: only a thread that needs none can end it."""
     promise(effects.hang_in_c)
     promise(effects.innocent, 5)
@@ -76,7 +76,7 @@ def test_what_hears_no_signal_ends_with_its_process(worker):
     assert the(effects.hang_in_c).reason == Reason.KILLED_WORKERS
 
 
-def test_a_heartbeat_keeps_timeout_and_lease_away(worker):
+def test_a_heartbeat_keeps_timeout_and_lease_away():
     """Work that says it is at it may take as long as it takes."""
     promise(effects.beat)
 
@@ -85,7 +85,7 @@ def test_a_heartbeat_keeps_timeout_and_lease_away(worker):
     assert the(effects.beat).attempts == 1
 
 
-def test_an_effect_that_exits_does_not_take_the_worker_along(worker):
+def test_an_effect_that_exits_does_not_take_the_worker_along():
     """SystemExit is an outcome like any other."""
     promise(effects.leave)
 
