@@ -43,7 +43,7 @@ class DbNow(Func):
     output_field = DateTimeField()
 
     def as_sql(  # type: ignore[override]  # django-stubs wants the template arguments we do not use
-        self, compiler: Any, connection: BaseDatabaseWrapper, **_: Any
+        self, compiler: Any, connection: BaseDatabaseWrapper, **_: Any  # noqa: ARG002  # Django's
     ) -> tuple[str, list[Any]]:
         return now_sql(connection), []
 
@@ -68,3 +68,15 @@ def moved(by: timedelta) -> Iterator[None]:
         yield
     finally:
         _shift = before
+
+
+def spoken(span: timedelta) -> str:
+    """*span* for people, in its largest unit, rounded down: "41 s", "3 min", "5 h", "12 days"."""
+    seconds = abs(int(span.total_seconds()))
+    if seconds < 60:  # noqa: PLR2004  # a minute
+        return f"{seconds} s"
+    if seconds < 3600:  # noqa: PLR2004  # an hour
+        return f"{seconds // 60} min"
+    if seconds < 2 * 86400:
+        return f"{seconds // 3600} h"
+    return f"{seconds // 86400} days"

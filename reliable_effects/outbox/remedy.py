@@ -19,7 +19,7 @@ from .. import signals
 from ..clock import DbNow
 from ..effects.registry import registry
 from .models import Delivery, DeliveryQuerySet
-from .states import CANCELLABLE, REDRIVABLE, State
+from .states import CANCELLABLE, REDRIVABLE, Reason, State
 
 logger = logging.getLogger("reliable_effects")
 
@@ -120,6 +120,11 @@ class Forecast:
     reason: str
     count: int
     left_alone: str  # why; "" where they will be changed
+
+    @property
+    def reason_label(self) -> str:
+        known = {reason.value: reason.label for reason in Reason}
+        return known.get(self.reason, self.reason)
 
 
 def forecast(verb: str, rows: DeliveryQuerySet) -> list[Forecast]:

@@ -1,0 +1,167 @@
+"""How values look: text in, escaped HTML out. No colour says what the words do not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.apps import apps
+from django.contrib.admin.utils import quote
+from django.db.models import Model
+from django.urls import NoReverseMatch, reverse
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+from django.utils.timezone import localtime
+
+from ...clock import spoken
+from ...effects.registry import registry
+from ..models import Delivery, OutboxEvent
+from ..states import SET_ASIDE, Flag, State
+
+NOTHING = "-"
+
+
+def state(row: Delivery) -> SafeString:
+    name = state_name(row)
+    return format_html('<span class="re-state re-{}">{}</span>', name.partition(",")[0], name)
+
+
+def state_name(row: Delivery) -> str:
+    if row.state == State.PENDING and row.attempts:
+        return "retrying"
+    if needs_a_person(row) and row.state == State.UNCERTAIN:
+        return "uncertain, needs a person"
+    return State(row.state).label
+
+
+def needs_a_person(row: Delivery) -> bool:
+    return row.state in SET_ASIDE and row.look_at is None
+
+
+def reason(row: Delivery) -> str:
+    told = row.get_reason_display()
+    return format_html('<span class="re-reason">{}</span>', told) if told else NOTHING
+
+
+def attempts(row: Delivery) -> str:
+    effect = registry.find_effect(row.effect)
+    return f"{row.attempts}/{effect.max_attempts if effect else '?'}"
+
+
+def moment(at: datetime | None) -> str:
+    """How far away, and on which side of now; the instant itself is in the title."""
+    if at is None:
+        return NOTHING
+    span = at - datetime.now(UTC)
+    told = f"in {spoken(span)}" if span > timedelta(seconds=1) else f"{spoken(span)} ago"
+    stamp = localtime(at)
+    return format_html(
+        '<time datetime="{}" title="{}">{}</time>',
+        stamp.isoformat(), stamp.strftime("%Y-%m-%d %H:%M:%S %Z"), told,
+    )  # fmt: skip
+
+
+def instant(at: datetime | None) -> str:
+    if at is None:
+        return NOTHING
+    return format_html("{} ({})", localtime(at).strftime("%Y-%m-%d %H:%M:%S %Z"), moment(at))
+
+
+def pre(text: str) -> str:
+    return format_html('<pre class="re-text">{}</pre>', text) if text else NOTHING
+
+
+def as_json(value: Any) -> str:
+    return pre(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+
+
+def subject(event: OutboxEvent) -> str:
+    """`shop.Order:42`, as it may be typed into the search."""
+    if not event.subject_model:
+        return NOTHING
+    model = _model(event.subject_model)
+    return f"{model._meta.label if model else event.subject_model}:{event.subject_pk}"
+
+
+def subject_link(event: OutboxEvent, site: str) -> str:
+    model = _model(event.subject_model)
+    text = subject(event)
+    return page(model, event.subject_pk, text, site) if model else text
+
+
+def page(model: type[Model], pk: Any, text: str, site: str) -> str:
+    """A link to a row's page on the admin site named *site*; the text alone where it has none."""
+    name = f"admin:{model._meta.app_label}_{model._meta.model_name}_change"
+    try:
+        address = reverse(name, args=[quote(str(pk))], current_app=site)
+    except NoReverseMatch:
+        return text
+    return format_html('<a href="{}">{}</a>', address, text)
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    body = format_html_join(
+        "",
+        "<tr>{}</tr>",
+        ((format_html_join("", "<td>{}</td>", ((cell,) for cell in row)),) for row in rows),
+    )
+    if not body:
+        return NOTHING
+    head = format_html_join("", '<th scope="col">{}</th>', ((name,) for name in heads))
+    return format_html(
+        '<table class="re-table"><thead><tr>{}</tr></thead><tbody>{}</tbody></table>', head, body
+    )
+
+
+def what_next(row: Delivery) -> str:
+    """One sentence: who acts next, and when."""
+    match State(row.state):
+        case State.PENDING:
+            return format_html("A worker takes it up (due {}).", moment(row.due_at))
+        case State.RUNNING:
+            return format_html(
+                "{} has it; where it is not heard of, others take over {}.",
+                row.worker or "A worker", moment(row.lease_expires_at),
+            )  # fmt: skip
+        case State.UNCERTAIN if row.look_at is not None:
+            return format_html("A worker asks what became of it (due {}).", moment(row.due_at))
+        case State.UNCERTAIN:
+            return "A person finds out whether it happened: cancel it if it did, else redrive it."
+        case State.POISONED:
+            return "A person mends the cause and redrives it, or cancels it."
+        case _:
+            return "Nothing: it has ended."
+
+
+_NOTES: dict[str, Callable[[Any], str]] = {
+    "round": lambda n: f"Round {n + 1}: snoozes and people begin a new one.",
+    "kills": lambda n: f"Its worker died {n} times while it ran.",
+    "snoozed": lambda n: f"Snoozed for {spoken(timedelta(seconds=n))} in all.",
+    "verifies": lambda n: f"Asked {n} times what became of it.",
+    "unknown_since": lambda at: f"No worker has known its effect since {at}.",
+}
+_FLAGS = {
+    Flag.ALONE: "It died while running, so it runs alone.",
+    Flag.FORGIVEN: "One attempt was given back: the whole fleet was away.",
+    Flag.VERIFYING: "What runs is the question what became of it, not the effect.",
+}
+
+
+def notes(row: Delivery) -> str:
+    """What is rare about a delivery, in words; what we have no words for as it is stored."""
+    told = [words for flag, words in _FLAGS.items() if row.flags & flag]
+    for name, value in (row.notes or {}).items():
+        try:
+            told.append(_NOTES[name](value))
+        except (KeyError, TypeError, ValueError):
+            told.append(f"{name}: {value}")
+    return format_html_join(" ", "{}", ((words,) for words in told)) or NOTHING
+
+
+def _model(label: str) -> type[Model] | None:
+    try:
+        return apps.get_model(label)
+    except (LookupError, ValueError):
+        return None  # renamed or gone; the event outlives it

@@ -1,0 +1,51 @@
+"""Pages that only show, and never count a big table to do so."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+from django.contrib import admin
+from django.core.paginator import Paginator
+from django.db.models import QuerySet
+
+COUNT_AT_MOST = 10_000  # rows; a hundred pages, and a few milliseconds on any database
+
+
+class AtLeast(int):
+    """A count that was cut short: "10,000+"."""
+
+    def __str__(self) -> str:
+        return f"{int(self):,}+"
+
+
+class BoundedPaginator(Paginator):  # type: ignore[type-arg]  # not generic at run time
+    """Counts so far and no further. What lies behind is found with filters and search."""
+
+    @cached_property
+    def count(self) -> int:
+        rows: QuerySet[Any] = self.object_list  # type: ignore[assignment]  # on a list page it is one
+        found = rows.order_by().values("pk")[: COUNT_AT_MOST + 1].count()
+        return AtLeast(COUNT_AT_MOST) if found > COUNT_AT_MOST else found
+
+
+class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at run time
+    """Rows as they are. GET changes nothing, and there is no form that could."""
+
+    paginator = BoundedPaginator
+    show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
+    sortable_by = ()
+    actions_selection_counter = True
+
+    class Media:
+        css = {"all": ["reliable_effects/admin.css"]}
+
+    def has_add_permission(self, *_: Any, **__: Any) -> bool:
+        return False
+
+    def has_change_permission(self, *_: Any, **__: Any) -> bool:
+        return False
+
+    def has_delete_permission(self, *_: Any, **__: Any) -> bool:
+        return False
