@@ -37,8 +37,8 @@ def kept_connections() -> Iterator[None]:
         yield
     finally:
         for connection in connections.all(initialized_only=True):
-            if connection.connection is None or connection.in_atomic_block:
-                continue
+            if connection.connection is None or not connection.autocommit:
+                continue  # nothing to keep, or somebody is in the middle of a transaction
             if connection.errors_occurred and not connection.is_usable():
                 connection.close()
                 continue

@@ -99,19 +99,54 @@ def run(claimed: Claimed, *, subject: Any = None) -> Verdict:
     declared = _declared(claimed.effect, event)
     if event.version > declared.version:
         return NotForThisRelease()
-    if unknown.SINCE in claimed.notes:
-        finish.note(claimed, **{unknown.SINCE: None})
+    _note_beginning(claimed)
     # The one place that catches everything: an effect is foreign code, and whatever it raises
     # (MemoryError, SystemExit, and what pools throw at it) is its outcome, not the worker's end.
     try:
         payload = declared.codec.load(event.payload, event.version)
         if subject is None:
             subject = load_subject(claimed, event)
-        return _judged(claimed, event, subject, payload)
+        with _closing_what_was_left_open(claimed.using):
+            return _judged(claimed, event, subject, payload)
     except BadPayload as error:
         return Refused(Reason.UNREADABLE, error, begun=False)
     except BaseException as error:  # noqa: BLE001  # see above
-        return Failed(error)
+        # A question that could not be asked is no answer: only "did not" may run it again.
+        return Unsure(error) if claimed.verifying else Failed(error)
+
+
+def _note_beginning(claimed: Claimed) -> None:
+    changes: dict[str, Any] = {}
+    if unknown.SINCE in claimed.notes:
+        changes[unknown.SINCE] = None
+    if claimed.verifying:
+        # Counted before it is asked, so that a question that kills its worker is counted too.
+        changes["verifies"] = claimed.notes.get("verifies", 0) + 1
+    if changes:
+        finish.note(claimed, **changes)
+
+
+@contextmanager
+def _closing_what_was_left_open(using: str) -> Iterator[None]:
+    """
+    Our next write would wait in a transaction that an effect began and never ended.
+
+    Raises:
+        TransactionManagementError: there was one, and what was written in it is lost.
+    """
+    connection = connections[using]
+    autocommit = connection.get_autocommit()
+    try:
+        yield
+    finally:
+        left_open = connection.connection is not None and connection.autocommit != autocommit
+        if left_open:
+            connection.close()
+            connection.connect()  # it resets what close() keeps inside a block
+    if left_open:
+        raise transaction.TransactionManagementError(
+            "the effect left a transaction open; what it wrote there was rolled back"
+        )
 
 
 def load_subject(claimed: Claimed, event: OutboxEvent) -> Any:
@@ -222,8 +257,6 @@ def _verified(claimed: Claimed, event: OutboxEvent, subject: Any, payload: Any) 
     if effect.verify is None:
         return Unsure(None)
     begun = time.monotonic()
-    # Counted before it is asked, so that a question that kills its worker is counted too.
-    finish.note(claimed, verifies=claimed.notes.get("verifies", 0) + 1)
     try:
         with _watched(claimed) as watch, around_effect():
             ctx = _context(claimed, event, payload, watch)
