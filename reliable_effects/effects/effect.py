@@ -17,6 +17,7 @@ from typing import (
     get_args,
     overload,
 )
+from uuid import UUID
 
 from django.db.models import QuerySet
 
@@ -24,6 +25,7 @@ from ..conf import settings
 from .backoff import Backoff
 from .context import EffectContext
 from .event import Event
+from .keys import debt_key, delivery_key
 from .names import checked_names, declared_at
 from .owed import ONCE, Debt, OwedQuery
 from .registry import Emitted, registry
@@ -91,6 +93,13 @@ class Effect(Generic[S, P]):
         """The event whose subject and payload this effect gets."""
         return self.on or self.own_event
 
+    def key_of(self, event: Event[S, P], event_id: UUID, pk: str, subject: S) -> UUID:
+        """The key of what this effect owes *subject*: of its debt, or else because of one event."""
+        if self.owed_query is None:
+            return delivery_key(event_id, self.identity)
+        debt = self.owed_query.debt_of(subject)
+        return debt_key(self.identity, event.subject_identity, pk, debt)
+
     def promise(
         self,
         subject: S,
@@ -133,7 +142,9 @@ class Effect(Generic[S, P]):
             )
 
         def attach(query: Callable[[], QuerySet[Any]]) -> Callable[[], QuerySet[Any]]:
-            self.owed_query = OwedQuery(query=query, since=since, grace=grace, debt=debt)
+            self.owed_query = OwedQuery(
+                effect=self.name, query=query, since=since, grace=grace, debt=debt
+            )
             return query
 
         return attach

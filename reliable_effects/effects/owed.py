@@ -29,6 +29,7 @@ class OwedQuery:
     `debt` tells several debts of one subject apart (an invoice per month), or is ONCE.
     """
 
+    effect: str  # for messages
     query: Callable[[], QuerySet[Any]]
     since: str  # the field that says since when a row has been owing
     grace: timedelta  # how long after that nobody is alarmed
@@ -38,11 +39,13 @@ class OwedQuery:
         """Ask again for one row, on the writer, without the grace."""
         return self.query().using(using).filter(pk=subject.pk).exists()
 
-    def debt_of(self, subject: Model) -> str:
+    def debt_of(self, subject: Any) -> str:
         """The name of this subject's debt: what tells it from the subject's other debts."""
         if self.debt is ONCE:
             return "once"
         named = self.debt(subject)
         if not isinstance(named, str) or not named:
-            raise TypeError(f"debt= gave {named!r} for {subject!r}; it needs to be a string.")
+            raise TypeError(
+                f"debt= of {self.effect!r} gave {named!r} for {subject!r}; it needs to be a string."
+            )
         return named

@@ -21,13 +21,7 @@ from django.utils.module_loading import import_string
 from ..conf import settings
 from ..effects.effect import Effect
 from ..effects.event import Event
-from ..effects.keys import (
-    child_event_id,
-    debt_key,
-    delivery_key,
-    new_event_id,
-    once_event_id,
-)
+from ..effects.keys import child_event_id, new_event_id, once_event_id
 from ..effects.registry import Emitted
 from ..exceptions import BadSubject, EmittedTwice, OutsideTransaction
 from . import dispatch, emit_portable, emit_postgresql
@@ -163,11 +157,7 @@ def _refuse_twice(
 def _delivery(
     event: Event[Any, Any], effect: Effect[Any, Any], fact: _Fact, alias: str
 ) -> NewDelivery:
-    if effect.owed_query is None:
-        key = delivery_key(fact.event.id, effect.identity)
-    else:
-        debt = effect.owed_query.debt_of(fact.subject)
-        key = debt_key(effect.identity, event.subject_identity, fact.event.subject_pk, debt)
+    key = effect.key_of(event, fact.event.id, fact.event.subject_pk, fact.subject)
     hinted = dispatch.will_send(alias, effect.queue)
     return NewDelivery(fact.event.id, effect.name, key, effect.queue, hinted)
 
