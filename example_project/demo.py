@@ -9,11 +9,14 @@ from __future__ import annotations
 import sys
 import time
 
+import requests
+
 from example_project.customers import Customers, wishes
 from example_project.processes import Fleet, NotReady
 from example_project.stack import AlreadyRunning, PortTaken, Stack, demo_folder
 
 ORDERS = 8
+BEHAVIOUR = {"mail": {"fail": 0.5}, "payment": {"drop": 0.5}}  # something to see at once
 
 
 def main() -> int:
@@ -43,6 +46,7 @@ def _run(stack: Stack, fleet: Fleet) -> None:
             " The effects are carried out by `manage.py effects_worker`, without a broker."
         )
     stack.start(fleet)
+    requests.post(f"{stack.partners_url}/behaviour", json=BEHAVIOUR, timeout=10).raise_for_status()
     crowd = Customers(stack.web_url, wishes(ORDERS, declined=1), threads=2)
     crowd.start()
     told = crowd.wait()
@@ -54,6 +58,7 @@ def _run(stack: Stack, fleet: Fleet) -> None:
   Logs       {stack.logs}
 
   {len(told.placed)} orders were placed, {len(told.declined)} was declined and rolled back.
+  To begin with, mail fails half of its calls, and payment drops half of its answers.
   Ctrl-C stops everything.
 """,
         flush=True,

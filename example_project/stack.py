@@ -52,12 +52,12 @@ class Stack:
     def __init__(self, folder: Path, *, haste: bool = False, fixed_ports: bool = False) -> None:
         self.folder = folder
         self.logs = folder / "logs"
-        self._lock_and_empty()
         pick = _asked_port if fixed_ports else _any_port
         self.web_port = pick("WEB_PORT", 8000)
         self.partners_port = pick("PARTNERS_PORT", 8001)
         self.web_url = f"http://127.0.0.1:{self.web_port}"
         self.partners_url = f"http://127.0.0.1:{self.partners_port}"
+        self._lock_and_empty()
         self.redis = redis_program()
         self.redis_port = free_port()
         os.environ |= {
@@ -76,14 +76,19 @@ class Stack:
         import django  # noqa: PLC0415  # after the environment
 
         django.setup()
-        from django.contrib.auth.models import User  # noqa: PLC0415  # after setup
+        from django.conf import settings  # noqa: PLC0415  # after setup
+        from django.contrib.auth.models import User  # noqa: PLC0415
         from django.core.management import call_command  # noqa: PLC0415
 
         call_command("migrate", verbosity=0)
         if not User.objects.filter(username="admin").exists():
             User.objects.create_superuser("admin", "admin@example.com", "admin")
-        if self.redis:
+        if self.redis and settings.HAS_BEAT:
             call_command("effects_install_beat", verbosity=0)
+
+    def close(self) -> None:
+        """Let another run have the folder."""
+        self._lock.close()
 
     def start(self, fleet: Fleet, *, workers: int = 2) -> None:
         """Start everything and wait until all of it is ready."""
@@ -164,6 +169,7 @@ class Stack:
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
+            self._lock.close()
             raise AlreadyRunning(self.folder) from error
         for pattern in _FRESH:
             for path in self.folder.glob(pattern):
