@@ -425,7 +425,7 @@ class Rich:
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("number", [-0.0, 1e16, 1e23, 1.7976931348623157e308, 5e-324, 0.1])
-def test_a_payload_is_read_as_it_was_written(make_event, make_effect, number):
+def test_a_payload_is_read_as_it_was_written(make_effect, number):
     """Through the database and back: jsonb keeps numbers as decimals, SQLite keeps text."""
     rich = Rich(
         datetime(2026, 2, 28, 23, 59, 59, 1, tzinfo=UTC),
