@@ -28,7 +28,8 @@ def test_what_was_emitted_is_found(order):
     assertEmitted(order_placed, order, OrderPlaced(coupon="TEA"), count=1)
 
 
-def test_what_was_not_emitted_is_not_found(order):
+@pytest.mark.usefixtures("order")
+def test_what_was_not_emitted_is_not_found():
     assertNotEmitted(order_charged)
     assertNotEmitted(order_placed, Order.objects.create())
     assertEmitted(order_placed, Order.objects.create(), count=0)
@@ -79,7 +80,8 @@ def test_too_many_are_counted(order):
         assertEmitted(order_placed, order, count=1)
 
 
-def test_what_should_not_have_been_emitted_fails(order):
+@pytest.mark.usefixtures("order")
+def test_what_should_not_have_been_emitted_fails():
     with pytest.raises(AssertionError, match=r"shop\.order_placed was emitted"):
         assertNotEmitted(order_placed)
 
