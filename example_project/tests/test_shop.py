@@ -108,7 +108,7 @@ def test_a_failing_partner_is_asked_again_with_the_same_key(partners):
     calls = partners.arrivals(partner="mail")
 
     assert "mail" in partners.applied(order.reference)
-    assert [call["status"] for call in calls] == [500, 200]
+    assert (calls[0]["status"], calls[-1]["status"]) == (500, 200)
     assert len({call["key"] for call in calls}) == 1
 
 
