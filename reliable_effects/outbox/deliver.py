@@ -18,14 +18,14 @@ from django.db import DatabaseError
 
 from ..clock import DbNow
 from ..conf import settings
-from . import dispatch, settle, unknown
+from . import dispatch, settle, timeout, unknown
 from .claim import Claimed, Seen, claim, look
 from .finish import release_together, succeed_and_claim, succeed_together
 from .heartbeat import note_claim
 from .models import Delivery
 from .pace import pace
 from .run import MISSING, Succeeded, run
-from .states import WAITING, State
+from .states import State
 
 logger = logging.getLogger("reliable_effects")
 
@@ -73,8 +73,11 @@ def deliver(using: str, ids: Iterable[int], *, hand_on: HandOn = dispatch.send) 
     line = _Line.of([row for row in seen if row.effect is not None])
     for others in line.others:
         _hand_on(using, others, hand_on)
-    begun = _run_group(using, line.group, hand_on) if line.group else 0
-    return begun + _run_singly(using, line.singles, hand_on)
+    try:
+        begun = _run_group(using, line.group, hand_on) if line.group else 0
+        return begun + _run_singly(using, line.singles, hand_on)
+    finally:
+        timeout.stand_down()
 
 
 @dataclass(slots=True)
@@ -97,12 +100,14 @@ class _Line:
             quick = pace.is_quick(row.effect_name)
             if row.alone:
                 line.others.append([row])
+            elif row.state == State.UNCERTAIN:
+                slow.append(row)  # the pace of `verify` is not measured
             elif quick is None:
                 # The first of them here will tell what the others of its name are.
                 unmeasured.setdefault(row.effect_name, []).append(row)
             elif not quick:
                 slow.append(row)
-            elif row.effect and row.effect.harmless_to_repeat and row.state == State.PENDING:
+            elif row.effect and row.effect.harmless_to_repeat:
                 line.group.append(row)
             else:
                 line.singles.append(row)
@@ -126,8 +131,6 @@ def _run_singly(using: str, rows: Sequence[Seen], hand_on: HandOn) -> int:
             continue
         begun += 1
         verdict = run(held)
-        if isinstance(verdict, Succeeded):
-            pace.note(held.effect.name, verdict.seconds)
         following = waiting[0] if waiting and time.monotonic() <= bound else None
         if following is not None and settle.may_be_joined(held, verdict):
             waiting.pop(0)
@@ -158,7 +161,6 @@ def _run_group(using: str, rows: Sequence[Seen], hand_on: HandOn) -> int:
             break
         verdict = run(claimed, subject=subjects.get(claimed.id))
         if isinstance(verdict, Succeeded):
-            pace.note(claimed.effect.name, verdict.seconds)
             if not done:
                 flush_at = time.monotonic() + GROUP_BOUND
             done.append((claimed, verdict))
@@ -209,7 +211,6 @@ def _hand_on(using: str, rows: Sequence[Seen], hand_on: HandOn) -> None:
 def _send_on(using: str, queue: str, ids: Sequence[int], hand_on: HandOn) -> None:
     if not hand_on(using, queue, ids):
         # No broker to say it: then whoever sweeps next may take them at once.
-        rows = Delivery.objects.using(using).filter(pk__in=list(ids), claim_token=None)
-        rows.filter(state__in=WAITING, look_at__isnull=False, due_at__lte=DbNow()).update(
-            look_at=DbNow()
-        )
+        # No state in the WHERE (see claim.look): only what waits has a look_at.
+        rows = Delivery.objects.using(using).filter(pk__in=list(ids), look_at__isnull=False)
+        rows.filter(due_at__lte=DbNow()).update(look_at=DbNow())

@@ -21,6 +21,7 @@ from datetime import timedelta
 from types import FrameType
 from typing import Any
 
+from ..conf import settings
 from ..exceptions import EffectTimeout
 
 _enforced = False
@@ -69,16 +70,42 @@ class Watch:
             raise EffectTimeout(self.effect, self.max_runtime)
         if is_enforced():
             self.armed = True
-            faulthandler.dump_traceback_later(
-                self.lease.total_seconds(), exit=True, file=sys.__stderr__
-            )
+            _kill_after(self.lease)
             signal.setitimer(signal.ITIMER_REAL, left.total_seconds())
 
     def disarm(self) -> None:
         if self.armed:
             signal.setitimer(signal.ITIMER_REAL, 0)
-            faulthandler.cancel_dump_traceback_later()
             self.armed = False
+
+
+_kill_at: float | None = None  # by the monotonic clock; None: nobody watches
+
+
+def _kill_after(lease: timedelta) -> None:
+    """
+    Have this process killed when *lease* is over, give or take what is left alone.
+
+    Setting the watchdog starts a thread (100 to 300 µs), more than many an effect takes. So what is
+    set stays set from one run of a hint to the next, while it would strike less than a second
+    early, and within the grace.
+    """
+    global _kill_at  # noqa: PLW0603  # one watchdog per process, as in faulthandler
+    seconds = lease.total_seconds()
+    slack = min(1.0, settings().lease_grace.total_seconds() / 2)
+    left = None if _kill_at is None else _kill_at - time.monotonic()
+    if left is not None and seconds - slack <= left <= seconds:
+        return
+    faulthandler.dump_traceback_later(seconds, exit=True, file=sys.__stderr__)
+    _kill_at = time.monotonic() + seconds
+
+
+def stand_down() -> None:
+    """The hint is done with: an idle process is not to be killed."""
+    global _kill_at  # noqa: PLW0603  # as above
+    if _kill_at is not None:
+        faulthandler.cancel_dump_traceback_later()
+        _kill_at = None
 
 
 _watch: Watch | None = None  # of the run in this process's main thread

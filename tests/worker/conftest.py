@@ -43,16 +43,23 @@ def effects_worker(tmp_path: Path) -> Iterator[Worker]:
         yield worker
 
 
-@pytest.fixture
-def celery_worker(redis_server, tmp_path: Path) -> Iterator[Worker]:
-    redis_server.wipe()
-    command = ["celery", "-A", "tests.worker.celery_app", "worker", "-c", "2", "-Q", "effects"]
-    log = tmp_path / "log"
-    with running([*command, "-l", "INFO"], log, TEST_BROKER=redis_server.url) as worker:
+@pytest.fixture(scope="class")
+def effects_worker_for_all(
+    django_db_setup: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Worker]:
+    """One for a class of tests: it has to survive what each of them does to it."""
+    log = tmp_path_factory.mktemp("effects_worker") / "log"
+    with running(["django", "effects_worker", "--processes", "2"], log) as worker:
         yield worker
 
 
-@pytest.fixture(params=["effects_worker", "celery_worker"])
-def worker(request: pytest.FixtureRequest) -> Worker:
-    """Each in turn: what a delivery may do to its process must not depend on whose it is."""
-    return request.getfixturevalue(request.param)
+@pytest.fixture(scope="class")
+def celery_worker_for_all(
+    django_db_setup: None, redis_server, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Worker]:
+    """The same, a stock Celery worker on Redis."""
+    redis_server.wipe()
+    command = ["celery", "-A", "tests.worker.celery_app", "worker", "-c", "2", "-Q", "effects"]
+    log = tmp_path_factory.mktemp("celery_worker") / "log"
+    with running([*command, "-l", "INFO"], log, TEST_BROKER=redis_server.url) as worker:
+        yield worker
