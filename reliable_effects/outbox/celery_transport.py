@@ -15,8 +15,11 @@ import json
 import os
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import timedelta
+from fnmatch import fnmatch
 from importlib.util import find_spec
 from typing import Any, cast
 from uuid import uuid4
@@ -63,6 +66,49 @@ def usable_app() -> Celery | None:
     if app is None or app.conf.task_always_eager or not app.conf.broker_write_url:
         return None
     return app
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BrokerFacts:
+    """What the project's Celery settings say, as far as our promises depend on them."""
+
+    broker: str  # the scheme of its address: "redis", "amqps", …; "" where there is none
+    eager: bool
+    accepted: frozenset[str]  # content types that workers take
+    pool: str
+    queues: frozenset[str] | None  # that workers consume by default; None: the default queue alone
+    makes_queues: bool  # also such as no setting declares
+    routes: tuple[str, ...]  # patterns that name our task
+    scheduled: frozenset[str]  # names of the tasks in beat's settings
+
+
+def broker_facts() -> BrokerFacts | None:
+    """The facts of the project's app; None where it has none. Loads nothing, connects to nothing."""
+    app = _project_app() if "celery.app.base" in sys.modules else None
+    if app is None:
+        return None
+    conf: Any = app.conf
+    address = conf.broker_write_url or ""
+    if not isinstance(address, str):
+        address = next(iter(address), "")
+    declared = conf.task_queues
+    return BrokerFacts(
+        broker=address.partition(":")[0].partition("+")[0],
+        eager=bool(conf.task_always_eager),
+        accepted=frozenset(conf.accept_content),
+        pool=str(conf.worker_pool),
+        queues=None if declared is None else frozenset(getattr(q, "name", q) for q in declared),
+        makes_queues=bool(conf.task_create_missing_queues),
+        routes=tuple(_patterns(conf.task_routes)),
+        scheduled=frozenset(entry.get("task", "") for entry in (conf.beat_schedule or {}).values()),
+    )
+
+
+def worker_knows_us() -> bool:
+    """Whether a worker of the project's app would load our tasks. Imports its task modules."""
+    app: Any = _project_app()
+    app.loader.import_default_modules()
+    return DELIVER_TASK in app.tasks
 
 
 class CelerySender:
@@ -205,6 +251,19 @@ def _project_app() -> Celery | None:
             return cast("Celery", app)
     made = [app for app in state._get_active_apps() if not _is_implicit(app)]  # noqa: SLF001  # see above
     return made[0] if len(made) == 1 else None
+
+
+def _patterns(routes: Any) -> list[str]:
+    """The patterns of `task_routes` that begin with our name; routing functions stay unasked."""
+    if isinstance(routes, Mapping):
+        return [name for name in routes if isinstance(name, str) and _is_about_us(name)]
+    if isinstance(routes, list | tuple):
+        return [name for each in routes for name in _patterns(each)]
+    return []
+
+
+def _is_about_us(pattern: str) -> bool:
+    return pattern.startswith("reliable_effects") and fnmatch(DELIVER_TASK, pattern)
 
 
 def _is_implicit(app: Any) -> bool:

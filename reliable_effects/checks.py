@@ -1,3 +1,0 @@
-"""What would break the promises, found before it does."""
-
-from __future__ import annotations

@@ -1,0 +1,8 @@
+"""What would break the promises, found before it does: `manage.py check`, `--deploy`, `--database`."""
+
+from __future__ import annotations
+
+from . import brokers, declarations, project
+from .catalogue import CATALOGUE, TAG
+
+__all__ = ["CATALOGUE", "TAG", "brokers", "declarations", "project"]

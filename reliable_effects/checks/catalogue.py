@@ -1,0 +1,67 @@
+"""Every check by its id. Ids are stable: projects silence them by name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.core import checks
+
+from ..conf import NAME
+
+TAG = "reliable_effects"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One way to break the promises. `when`: always, or only with --deploy or --database."""
+
+    id: str  # E… is an error, W… a warning
+    about: str
+    when: str = "always"
+
+
+CATALOGUE = (
+    # The project
+    Check("E001", "USE_TZ is off, so instants in rows would be in no known zone"),
+    Check("E002", "RELIABLE_EFFECTS['DATABASES'] names an alias that DATABASES does not have"),
+    Check("E003", "RELIABLE_EFFECTS has an unknown key or a value of the wrong type"),
+    Check("E004", "subjects are written to a database that is not swept"),
+    Check("E005", "the database is none of PostgreSQL, MariaDB and SQLite"),
+    Check("E006", "a database router keeps our tables from a database that needs them"),
+    Check("E007", "SQLite without transaction_mode IMMEDIATE: “database is locked” under load"),
+    Check("E008", "MariaDB with another isolation level than READ COMMITTED"),
+    Check("E009", "AUTOCOMMIT is off, so nothing says when a change is committed"),
+    Check("E013", "a dotted path in RELIABLE_EFFECTS cannot be imported"),
+    Check(
+        "W060",
+        "SQLite without write-ahead log: readers and writers wait for each other",
+        "database",
+    ),
+    # Celery and its broker
+    Check("E010", "task_always_eager outside DEBUG: no worker would ever be told", "deploy"),
+    Check("E011", "TRANSPORT is 'celery' where there is no Celery app with a broker"),
+    Check("E012", "workers do not accept JSON, so they would refuse every hint"),
+    Check("W020", "a broker that was never tried"),
+    Check("W021", "a worker pool whose effects cannot be interrupted at their timeout"),
+    Check("W028", "workers accept pickle: whoever reaches the broker can run code in them"),
+    Check("W029", "task_queues leaves out a queue of effects, so plain workers do not consume it"),
+    Check("E030", "a queue of effects is not declared, and Celery may not make it"),
+    Check("W031", "sweeping in workers is off, and beat does not do it either"),
+    Check("W032", "task_routes names our task; hints go to each effect's own queue"),
+    Check("W033", "workers would not load our tasks", "deploy"),
+    # Events and effects
+    Check("E070", "since= of an owed query names no date field of the subject"),
+    Check("E071", "the subject of an event or effect is no model"),
+    Check("W072", "still_needed= of an effect without a subject, which is never asked"),
+)
+
+_KNOWN = {check.id for check in CATALOGUE}
+
+
+def found(id_: str, message: str, hint: str, obj: Any = None) -> checks.CheckMessage:
+    """The message of the check *id_*; *hint* can be pasted."""
+    if id_ not in _KNOWN:
+        raise KeyError(id_)
+    kind = checks.Error if id_.startswith("E") else checks.Warning
+    return kind(message, hint=hint, obj=obj, id=f"{NAME.lower()}.{id_}")

@@ -1,0 +1,178 @@
+"""The project's settings and databases."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from django.apps import apps
+from django.conf import settings as project
+from django.core.checks import CheckMessage, Tags, register
+from django.core.exceptions import ImproperlyConfigured
+from django.db import DatabaseError, connections, router
+from django.utils.module_loading import import_string
+
+from ..conf import NAME, Settings, settings
+from ..effects.registry import registry
+from ..models import Delivery
+from .catalogue import TAG, found
+
+_SUPPORTED = ("postgresql", "mysql", "sqlite")
+_TRANSPORTS = ("auto", "celery", "none")
+
+
+def readable_settings() -> Settings | None:
+    """The settings, or None where E003 says what is wrong with them."""
+    try:
+        return settings()
+    except ImproperlyConfigured:
+        return None
+
+
+@register(TAG)
+def check_settings(**_: Any) -> list[CheckMessage]:
+    messages = []
+    if not project.USE_TZ:
+        messages.append(found("E001", "USE_TZ is False.", "USE_TZ = True"))
+    try:
+        known = settings()
+    except ImproperlyConfigured as error:
+        hint = f"Mend or remove that key of {NAME}; each key has a default that works."
+        return [*messages, found("E003", str(error), hint)]
+    return messages + list(_unknown_aliases(known)) + list(_bad_paths(known))
+
+
+def _unknown_aliases(known: Settings) -> Iterator[CheckMessage]:
+    aliases = list(connections)
+    for alias in known.databases:
+        if alias not in aliases:
+            yield found(
+                "E002",
+                f"{NAME}['DATABASES'] names {alias!r}, which is not in DATABASES.",
+                f'"DATABASES": {aliases!r}  # those of them that have our tables',
+            )
+
+
+def _bad_paths(known: Settings) -> Iterator[CheckMessage]:
+    paths = {"REDACT": known.redact, "TRACE_ID": known.trace_id}
+    if known.transport not in _TRANSPORTS:
+        paths["TRANSPORT"] = known.transport
+    for key, path in paths.items():
+        try:
+            if path:
+                import_string(path)
+        except ImportError as error:
+            yield found(
+                "E013",
+                f"{NAME}[{key!r}] is {path!r}, which cannot be imported: {error}",
+                f'"{key}": "your_project.module.function"',
+            )
+
+
+@register(TAG)
+def check_databases(**_: Any) -> list[CheckMessage]:
+    return [
+        message
+        for alias in _swept()
+        for message in [
+            *about_database(alias, connections[alias].vendor, connections[alias].settings_dict),
+            *_routed_away(alias),
+        ]
+    ]
+
+
+def about_database(alias: str, vendor: str, config: Mapping[str, Any]) -> Iterator[CheckMessage]:
+    """What is wrong with the settings of one database, as far as they tell without a connection."""
+    options = config.get("OPTIONS") or {}
+    if vendor not in _SUPPORTED:
+        yield found(
+            "E005",
+            f"The database {alias!r} is {vendor}, which reliable_effects does not support.",
+            "Use PostgreSQL, MariaDB or SQLite for the tables of reliable_effects.",
+        )
+    if not config.get("AUTOCOMMIT", True):
+        yield found("E009", f"DATABASES[{alias!r}]['AUTOCOMMIT'] is False.", '"AUTOCOMMIT": True')
+    mode = str(options.get("transaction_mode") or "DEFERRED").upper()
+    if vendor == "sqlite" and mode == "DEFERRED":
+        yield found(
+            "E007",
+            f"The SQLite database {alias!r} begins transactions DEFERRED: workers that read"
+            " before they write end in “database is locked”, whatever the timeout.",
+            f'DATABASES[{alias!r}]["OPTIONS"] = {{"transaction_mode": "IMMEDIATE", "timeout": 20,'
+            ' "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;"}',
+        )
+    # Django's own default is READ COMMITTED; None leaves it to the server.
+    level = str(options.get("isolation_level", "read committed") or "of the server").lower()
+    if vendor == "mysql" and level != "read committed":
+        yield found(
+            "E008",
+            f"The MariaDB database {alias!r} uses the isolation level {level!r}: a worker that"
+            " claims would lock the whole backlog.",
+            f'DATABASES[{alias!r}]["OPTIONS"]["isolation_level"] = "read committed"',
+        )
+
+
+def _routed_away(alias: str) -> Iterator[CheckMessage]:
+    if not router.allow_migrate_model(alias, Delivery):
+        yield found(
+            "E006",
+            f"A database router keeps the tables of reliable_effects from {alias!r}, which"
+            f" {NAME}['DATABASES'] says has them.",
+            f"Let allow_migrate({alias!r}, 'reliable_effects') be True, or take {alias!r} out of"
+            f" {NAME}['DATABASES'].",
+        )
+
+
+@register(TAG)
+def check_subjects_databases(**_: Any) -> list[CheckMessage]:
+    """An event is written where its subject is: that database needs our tables and our sweeps."""
+    known = readable_settings()
+    if known is None:
+        return []
+    messages = []
+    declared = [*registry.events(), *(effect.event for effect in registry.effects())]
+    for label in sorted({event.subject for event in declared if event.subject}):
+        try:
+            alias = router.db_for_write(apps.get_model(label))
+        except (LookupError, ValueError):
+            continue  # E071 says it
+        if alias not in known.databases:
+            swept = (*known.databases, alias)
+            messages.append(
+                found(
+                    "E004",
+                    f"{label} is written to {alias!r}, so its events are too, and nobody sweeps it.",
+                    f'{NAME} = {{"DATABASES": {list(swept)!r}}}  # then: migrate --database {alias}',
+                )
+            )
+    return messages
+
+
+@register(Tags.database, TAG)
+def check_sqlite_log(*, databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
+    """Asks the file, since the mode is kept there."""
+    messages = []
+    for alias in _swept():
+        connection: Any = connections[alias]
+        if connection.vendor != "sqlite" or alias not in (databases or ()):
+            continue
+        try:
+            with connection.cursor() as cursor:
+                mode = cursor.execute("PRAGMA journal_mode").fetchone()[0]
+        except DatabaseError:
+            continue  # Django's own checks say that it cannot be reached
+        if mode not in ("wal", "memory"):
+            messages.append(
+                found(
+                    "W060",
+                    f"The SQLite database {alias!r} keeps no write-ahead log (it is {mode!r}).",
+                    f'DATABASES[{alias!r}]["OPTIONS"]["init_command"] ='
+                    ' "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;"',
+                )
+            )
+    return messages
+
+
+def _swept() -> list[str]:
+    known = readable_settings()
+    return [] if known is None else [alias for alias in known.databases if alias in connections]
