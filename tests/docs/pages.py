@@ -11,9 +11,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = sorted(
-    path
-    for path in [*ROOT.glob("*.md"), *DOCS.rglob("*.md")]
-    if "_build" not in path.parts
+    path for path in [*ROOT.glob("*.md"), *DOCS.rglob("*.md")] if "_build" not in path.parts
 )
 
 _FENCE = re.compile(
@@ -43,20 +41,20 @@ def blocks(page: Path, *languages: str) -> Iterator[Block]:
 
 
 def section(page: Path, heading: str) -> range:
-    """The lines under *heading* (without its #), up to the next one of its level or above."""
+    """The lines under *heading* (without its #), up to the next heading."""
     lines = page.read_text().splitlines()
     code = {
         number
         for block in blocks(page)
         for number in range(block.line, block.line + block.text.count("\n") + 2)
     }
-    levels = {
-        number: len(line) - len(line.lstrip("#"))
+    headings = [
+        number
         for number, line in enumerate(lines, start=1)
         if re.match(r"#+ ", line) and number not in code
-    }
-    (begin,) = (n for n in levels if lines[n - 1].lstrip("#").strip() == heading)
-    after = (n for n, level in levels.items() if n > begin and level <= levels[begin])
+    ]
+    (begin,) = (n for n in headings if lines[n - 1].lstrip("#").strip() == heading)
+    after = (n for n in headings if n > begin)
     return range(begin + 1, next(after, len(lines) + 1))
 
 

@@ -9,6 +9,8 @@ from tests.waiting import eventually
 from .pages import DOCS, ROOT, blocks, section
 from .walk import Walk
 
+pytestmark = pytest.mark.timeout(300)  # a dozen processes, each of which imports Django
+
 
 @pytest.fixture
 def walk(tmp_path):
@@ -29,3 +31,36 @@ def test_the_readme_leads_from_nothing_to_a_mail(walk):
     walk.run("curl -d email=bob@example.com http://127.0.0.1:8000/orders/")
     walk.run("python manage.py effects_worker --drain")
     assert "Subject: Your order 2" in walk.told[-1]
+
+
+def test_the_tutorial_leads_through_a_failure_to_a_test(walk):
+    """One path that works, a broken courier included."""
+    tutorial = DOCS / "tutorial" / "first-effect.md"
+    mending = section(tutorial, "Mend it")
+    before = [b for b in blocks(tutorial, "python", "sh") if b.line < mending.start]
+    after = [b for b in blocks(tutorial, "python", "sh") if b.line >= mending.start]
+
+    walk.follow(before)
+
+    waiting, drained, ended = walk.told[-3:]
+    assert [line.split()[0] for line in waiting.splitlines() if line.endswith(" waiting")] == [
+        "shop.add_points", "shop.book_courier", "shop.send_receipt",
+    ]  # fmt: skip
+    assert "Thank you. Coupon: TEN." in drained
+    assert ended.count(" succeeded") == 2
+    assert ended.count(" poisoned ATTEMPTS_SPENT") == 1
+
+    walk.follow(b for b in after if b.language == "python")
+    walk.run(f'python manage.py shell -c "{_REDRIVE}"')
+    walk.follow(b for b in after if b.language == "sh")
+
+    assert any("order 1: a courier is booked under" in told for told in walk.told)
+    assert "OK" in walk.told[-1]
+
+
+# What the admin's action does; its pages have tests of their own.
+_REDRIVE = """\
+from reliable_effects.models import Delivery
+from reliable_effects.outbox.remedy import redrive
+assert len(redrive(Delivery.objects.poisoned(), by='ada', why='the courier is well')) == 1
+"""

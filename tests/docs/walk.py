@@ -15,7 +15,9 @@ import sys
 import urllib.parse
 import urllib.request
 from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path
+from typing import Self
 
 from tests.services.server import free_port
 from tests.waiting import eventually
@@ -46,7 +48,7 @@ class Walk:
             "PYTHONUNBUFFERED": "1",
         }
 
-    def __enter__(self) -> Walk:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -112,7 +114,7 @@ class Walk:
         eventually(lambda: ready in self.log(verb), within=60)
 
     def _post(self, words: list[str]) -> str:
-        fields = [value for option, value in zip(words, words[1:], strict=False) if option == "-d"]
+        fields = [value for option, value in pairwise(words) if option == "-d"]
         url = urllib.parse.urlsplit(words[-1])._replace(netloc=f"127.0.0.1:{self._port}").geturl()
         data = "&".join(fields).encode()
         with urllib.request.urlopen(url, data=data, timeout=30) as answer:

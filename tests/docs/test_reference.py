@@ -1,0 +1,194 @@
+"""The reference lists what there is, and nothing else."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import inspect
+import re
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from django.apps import apps
+from django.core.management import BaseCommand, get_commands, load_command_class
+from django.dispatch import Signal
+
+import reliable_effects
+from reliable_effects import conf, exceptions, signals
+from reliable_effects.effects.effect import Effect
+from reliable_effects.outbox.models import Attempt, Delivery
+from reliable_effects.outbox.states import MOVES, Reason, State
+
+from .pages import DOCS, PAGES, ROOT, rows
+
+REFERENCE = DOCS / "reference"
+API = REFERENCE / "api.md"
+
+
+def listed(page: Path, heading: str = "") -> list[str]:
+    return [row[0] for row in rows(page, heading)]
+
+
+def test_every_setting_is_listed_with_its_default():
+    """A default that is told wrong is found out in production."""
+    told = {key: eval(default, {"timedelta": timedelta}) for key, default, _ in _settings()}
+
+    assert told == {
+        field.name.upper(): field.default for field in dataclasses.fields(conf.Settings)
+    }
+
+
+def _settings() -> list[list[str]]:
+    return rows(REFERENCE / "settings.md")
+
+
+def test_every_state_and_reason_is_listed_as_people_see_it():
+    """Who reads the admin at night looks its words up here."""
+    states = rows(REFERENCE / "states.md", "States")
+    reasons = rows(REFERENCE / "states.md", "Reasons")
+    outcomes = rows(REFERENCE / "states.md", "Outcomes of attempts")
+
+    assert [tuple(row[:3]) for row in states] == [
+        (state.name, str(state.value), state.label) for state in State
+    ]
+    assert {tuple(row[:2]) for row in reasons} == {
+        (reason.value, reason.label) for reason in Reason if reason
+    }
+    assert [tuple(row) for row in outcomes] == [tuple(pair) for pair in Attempt.Outcome.choices]
+
+
+def test_every_move_is_listed_and_no_other():
+    """The table of the code is what each UPDATE obeys."""
+    told = {tuple(row) for row in rows(REFERENCE / "states.md", "Moves")}
+
+    assert told == {(a.name, b.name, why) for a, ends in MOVES.items() for b, why in ends.items()}
+
+
+def test_every_move_is_drawn_and_no_other():
+    """A picture that leaves an arrow out is believed."""
+    picture = (DOCS / "explanation" / "lifecycle.svg").read_text()
+
+    drawn = re.findall(r'data-from="(\w+)" data-to="(\w+)"', picture)
+    named = re.findall(r'class="name"[^>]*>(\w+)<', picture)
+
+    assert sorted(drawn) == sorted((a.name, b.name) for a, ends in MOVES.items() for b in ends)
+    assert sorted(named) == sorted(state.name for state in State)
+
+
+def test_every_signal_is_listed_with_its_arguments():
+    """The comment beside each signal is what its senders keep to."""
+    source = inspect.getsource(signals)
+    declared = {
+        name: re.findall(
+            r"(\w+):", re.search(rf"^{name} = Signal\(\)  # (.*)$", source, re.MULTILINE)[1]
+        )
+        for name, value in vars(signals).items()
+        if isinstance(value, Signal)
+    }
+
+    told = {row[0]: re.findall(r"\w+", row[1]) for row in rows(REFERENCE / "signals.md")}
+
+    assert told == declared
+
+
+def test_every_permission_is_listed():
+    """Groups are made from this list."""
+    made = {
+        name
+        for model in apps.get_app_config("reliable_effects").get_models()
+        for name in [
+            *(f"{verb}_{model._meta.model_name}" for verb in model._meta.default_permissions),
+            *(name for name, _ in model._meta.permissions),
+        ]
+    }
+
+    assert set(listed(REFERENCE / "permissions.md")) == made
+
+
+COMMANDS = sorted(name for name, app in get_commands().items() if app == "reliable_effects")
+
+
+def test_every_command_has_its_heading():
+    """What has none is found by nobody."""
+    page = (REFERENCE / "commands.md").read_text()
+
+    assert re.findall(r"^## `(\w+)`$", page, re.MULTILINE) == COMMANDS
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_option_of_a_command_is_listed(name):
+    """`--help` and this page say the same."""
+    parser = load_command_class("reliable_effects", name).create_parser("manage.py", name)
+    plain = BaseCommand().create_parser("manage.py", name)
+    ours = {a.option_strings[-1] if a.option_strings else a.dest for a in parser._actions} - {
+        a.option_strings[-1] for a in plain._actions if a.option_strings
+    }
+
+    assert set(listed(REFERENCE / "commands.md", f"`{name}`")) == ours
+
+
+def test_every_check_is_listed():
+    """A check is silenced by its id, and understood by this page."""
+    source = inspect.getsource(importlib.import_module("reliable_effects.checks"))
+    ids = set(re.findall(r"reliable_effects\.[EWI]\d{3}", source))
+    ids |= {f"reliable_effects.{bare}" for bare in re.findall(r'"([EWI]\d{3})"', source)}
+
+    assert set(listed(REFERENCE / "checks.md")) == ids
+
+
+@pytest.mark.parametrize(
+    ("heading", "of"),
+    [
+        ("`Event`", reliable_effects.Event.__init__),
+        ("`Event.emit`", reliable_effects.Event.emit),
+        ("`Event.emit_many`", reliable_effects.Event.emit_many),
+        ("`effect`", reliable_effects.effect),
+        ("`promise`", Effect.promise),
+        ("`owed`", Effect.owed),
+        ("`Backoff`", reliable_effects.Backoff),
+    ],
+)
+def test_every_argument_is_listed_in_its_order(heading, of):
+    """So that the page may be read beside the editor's hint."""
+    declared = [name for name in inspect.signature(of).parameters if name != "self"]
+
+    assert listed(API, heading) == declared
+
+
+def test_the_context_is_listed():
+    """It is what every effect has in hand."""
+    ctx = reliable_effects.EffectContext
+    fields = [field.name for field in dataclasses.fields(ctx)]
+    methods = [name for name, _ in inspect.getmembers(ctx, inspect.isfunction)]
+    public = {name for name in fields + methods if not name.startswith("_")}
+
+    assert set(listed(API, "`EffectContext`")) == public
+
+
+def test_outcomes_errors_and_queries_are_listed():
+    """Each is something a reader may catch, raise or call."""
+    errors = {n for n, v in vars(exceptions).items() if inspect.isclass(v) and _is_error(v)}
+    queries = [name for name in vars(type(Delivery.objects.all())) if not name.startswith("_")]
+
+    assert set(listed(API, "Errors")) == errors
+    assert set(listed(API, "Outcomes")) == {"Snooze", "Skip", "Poison", "Uncertain"}
+    assert listed(API, "Models") == queries
+
+
+def _is_error(value: type) -> bool:
+    return issubclass(value, exceptions.ReliableEffectsError)
+
+
+def test_every_public_name_is_told():
+    """`__all__` is the promise; this page is where it is explained."""
+    page = API.read_text()
+
+    assert [name for name in reliable_effects.__all__ if name not in page] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_tests_that_a_page_names_exist(page):
+    """A promise is as good as the test behind it."""
+    for path, name in re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", page.read_text()):
+        assert f"def {name}(" in (ROOT / path).read_text(), f"{path}::{name}"
