@@ -25,7 +25,8 @@ ORDERS = 200
 DECLINED = 12
 BETWEEN_BLOWS = 2.0  # seconds
 PACE = 0.4  # seconds a customer rests, so that orders keep coming while the blows fall
-DRAIN = 90.0  # seconds
+DRAIN = 300.0  # seconds at most; half a minute where the machine has nothing else to do
+STUCK = 45.0  # seconds in which nothing moves: longer than any lease, rest or backoff here
 SHOW_EVERY = 5.0  # seconds
 QUIET = 2.0  # seconds without an arrival, before the account is made up
 BEHAVIOUR = {
@@ -99,12 +100,17 @@ def _drain(stack: Stack, told: Told, chaos: Chaos) -> tuple[Verdict, bool]:
     from example_project.counting import counts  # noqa: PLC0415  # after setup
 
     arrived, quiet_since, shown = -1, 0.0, 0.0
+    before, moved_at = -1, 0.0
     for gone in until(DRAIN, pause=1):
         # Only a hint of when to look: the verdict below does not ask the outbox.
         is_open = sum(counts()[word] for word in ("waiting", "running", "asking"))
         if gone - shown >= SHOW_EVERY:
             shown = gone
             _say(f"{is_open} deliveries are open")
+        if is_open != before:
+            before, moved_at = is_open, gone
+        if gone - moved_at >= STUCK:
+            break
         if is_open:
             continue
         arrivals = _arrivals(stack)
@@ -125,7 +131,7 @@ def _doubts(told: Told, chaos: Chaos, *, at_rest: bool) -> Iterator[str]:
     if not chaos.is_over:
         yield "There was no time for every blow."
     if not at_rest:
-        yield f"The outbox did not come to rest within {DRAIN:.0f} s."
+        yield "The outbox did not come to rest."
 
 
 def _judge(arrivals: list[Arrival], told: Told, chaos: Chaos) -> Verdict:
