@@ -136,16 +136,20 @@ def succeed_together(group: Sequence[Claimed]) -> list[Claimed]:
 
 
 def _succeed_portable(using: str, group: Sequence[Claimed]) -> set[int]:
-    won = _held_by(using, group).update(
-        claim_token=None,
-        lease_expires_at=None,
-        look_at=None,
-        finished_at=DbNow(),
-        reason="",
-        flags=F("flags").bitand(_KEPT_FLAGS),
-        state=State.SUCCEEDED,
-    )
-    return {c.id for c in group} if won == len(group) else _now_succeeded(using, group)
+    rows = _held_by(using, group)
+    with transaction.atomic(using=using):
+        # Locked, so that those that are counted as ours are those that are written.
+        ours = set(rows.select_for_update().values_list("pk", flat=True))
+        rows.update(
+            claim_token=None,
+            lease_expires_at=None,
+            look_at=None,
+            finished_at=DbNow(),
+            reason="",
+            flags=F("flags").bitand(_KEPT_FLAGS),
+            state=State.SUCCEEDED,
+        )
+    return ours
 
 
 # Everything else

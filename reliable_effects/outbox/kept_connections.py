@@ -8,6 +8,7 @@ so we only put our connections aside while no task of ours runs.
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -19,6 +20,16 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 _OLDEST = 600.0  # seconds: proxies and servers drop what is older without a word
 
 _kept = threading.local()
+_of_the_parent: list[object] = []
+
+
+def _leave_to_the_parent() -> None:
+    # Held, since closing them, as deleting may do, would end the parent's own.
+    _of_the_parent.append(getattr(_kept, "shelf", None))
+    _kept.shelf = {}
+
+
+os.register_at_fork(after_in_child=_leave_to_the_parent)
 
 
 @contextmanager

@@ -28,6 +28,7 @@ from ..exceptions import BadPayload, EffectTimeout, LeaseLost, UnknownEvent
 from . import finish, timeout, unknown
 from .claim import Claimed
 from .models import Attempt, OutboxEvent
+from .pace import pace
 from .run_context import Run, running
 from .states import Reason, State
 
@@ -250,6 +251,8 @@ def _carried_out(claimed: Claimed, event: OutboxEvent, subject: Any, payload: An
             # The commit was done, and only its answer was lost.
             return Succeeded(time.monotonic() - begun, written=True)
         return Failed(error)
+    finally:
+        pace.note(effect.name, time.monotonic() - begun)  # failures too: a timeout is not quick
 
 
 def _verified(claimed: Claimed, event: OutboxEvent, subject: Any, payload: Any) -> Verdict:

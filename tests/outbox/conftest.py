@@ -17,6 +17,7 @@ from reliable_effects.clock import DbNow
 from reliable_effects.effects.effect import Effect
 from reliable_effects.effects.keys import new_event_id
 from reliable_effects.effects.registry import registry
+from reliable_effects.outbox import deliver as deliver_module
 from reliable_effects.outbox import heartbeat
 from reliable_effects.outbox.claim import Claimed, claim, look
 from reliable_effects.outbox.deliver import deliver
@@ -81,6 +82,12 @@ def raising(error: BaseException) -> Callable[..., None]:
 def runs_of(delivery: Delivery) -> int:
     """How often the effect of `write_down` was carried out for *delivery*."""
     return LedgerEntry.objects.filter(what=str(delivery.pk)).count()
+
+
+@pytest.fixture
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hint has all the time it wants: for tests on busy machines whose subject is not time."""
+    monkeypatch.setattr(deliver_module, "BATCH_BOUND", 60.0)
 
 
 # Rows, each as the code would have left it

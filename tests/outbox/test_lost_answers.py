@@ -75,6 +75,7 @@ def test_a_lost_answer_costs_neither_a_run_nor_an_attempt(lost, make_effect, pro
 
 
 @on_postgresql
+@pytest.mark.usefixtures("unhurried")
 def test_completing_and_claiming_without_an_answer_loses_neither(make_effect, proxy):
     """The first was completed and the second claimed: so it runs, once."""
     one = make_effect()
@@ -89,6 +90,7 @@ def test_completing_and_claiming_without_an_answer_loses_neither(make_effect, pr
 
 @on_postgresql
 @pytest.mark.parametrize("lost", [CLAIM, COMPLETE_GROUP], ids=["claim", "complete"])
+@pytest.mark.usefixtures("unhurried")
 def test_a_group_without_an_answer_is_done_once(lost, make_effect, proxy):
     """Asked by its token, as a single one is."""
     one = make_effect(harmless_to_repeat=True)

@@ -352,6 +352,7 @@ def test_a_subject_that_no_row_can_have_ends_visibly(pk, make_effect):
     assert delivery.state == State.POISONED
 
 
+@pytest.mark.usefixtures("unhurried")
 def test_one_effects_failure_is_none_of_anothers(make_effect):
     """Same event, one hint: one raises, one kills its attempt, the others are done."""
     effects = [
