@@ -18,7 +18,7 @@ from django.db.models import Model, Q, QuerySet
 
 from ..clock import DbNow
 from ..conf import settings
-from ..effects.effect import Effect
+from ..effects.owed import OwedQuery
 from ..effects.registry import registry
 from .heartbeat import Swept
 from .models import Attempt, Delivery, OutboxEvent
@@ -37,10 +37,11 @@ _left_off: dict[tuple[str, str], tuple[datetime, Any]] = {}  # where the last sw
 def prune(using: str) -> Swept:
     """One sweep: deliveries that ended well longer ago than `retention`, then events left bare."""
     swept = Swept()
-    for batch in _batches(_deliveries(using).select_related("event"), "finished_at", swept):
+    ended = _deliveries(using).only("effect", "event_id", "finished_at")
+    for batch in _batches(ended, "finished_at", swept):
         swept.done += _delete(using, _owed_no_more(using, batch))
     old = OutboxEvent.objects.using(using).filter(emitted_at__lte=DbNow() - settings().retention)
-    for events in _batches(old, "emitted_at", swept):
+    for events in _batches(old.only("emitted_at"), "emitted_at", swept):
         swept.done += _delete_bare(using, [event.pk for event in events])
     return swept
 
@@ -99,22 +100,21 @@ def _owed_no_more(using: str, batch: Sequence[Delivery]) -> list[Delivery]:
         by_effect.setdefault(row.effect, []).append(row)
     free: list[Delivery] = []
     for name, rows in by_effect.items():
+        owed = registry.effect(name).owed_query
         try:
-            owing = _owing(using, registry.effect(name), rows)
+            free += rows if owed is None else _not_owing(using, owed, rows)
         except Exception:
             # A project's own query. Whatever it raises, the rows of other effects may go.
             logger.exception("the owed query of %s failed; its rows are kept", name)
-            continue
-        free += [row for row in rows if row.event.subject_pk not in owing]
     return free
 
 
-def _owing(using: str, effect: Effect[Any, Any], rows: Iterable[Delivery]) -> set[str]:
-    if effect.owed_query is None:
-        return set()
-    pks = [row.event.subject_pk for row in rows]
-    owing = effect.owed_query.query().using(using).filter(pk__in=pks)
-    return {str(pk) for pk in owing.values_list("pk", flat=True)}
+def _not_owing(using: str, owed: OwedQuery, rows: Sequence[Delivery]) -> list[Delivery]:
+    events = OutboxEvent.objects.using(using).filter(pk__in=[row.event_id for row in rows])
+    subjects = dict(events.values_list("pk", "subject_pk"))
+    owing = owed.query().using(using).filter(pk__in=list(subjects.values()))
+    kept = {str(pk) for pk in owing.values_list("pk", flat=True)}
+    return [r for r in rows if r.event_id in subjects and subjects[r.event_id] not in kept]
 
 
 def _delete(using: str, rows: Sequence[Delivery]) -> int:

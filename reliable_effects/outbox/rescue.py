@@ -72,6 +72,8 @@ def _expired(using: str, swept: Swept) -> Iterator[Delivery]:
             swept.seen += 1
             last = row.pk
             yield row
+        if len(page) < _PAGE:
+            return
 
 
 def _nobody_was_there(turn: Turn) -> bool:

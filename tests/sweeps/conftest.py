@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 from threading import Barrier, Thread
 from typing import Any
 
@@ -15,7 +19,9 @@ from reliable_effects.clock import read_clock
 from reliable_effects.outbox import dispatch, heartbeat, low_water, prune, rescue
 from reliable_effects.outbox.models import Delivery
 from reliable_effects.outbox.pace import pace
+from tests.conftest import _served
 from tests.outbox.conftest import make_effect  # noqa: F401  # a fixture
+from tests.services import Redis
 from tests.sweeps import transport
 
 SECOND, MINUTE, HOUR, DAY = (
@@ -93,3 +99,41 @@ def refusing(table: str, operation: str, where: str) -> Iterator[None]:
             cursor.execute(f"DROP TRIGGER refuse {f'ON {table}' if is_postgres else ''}")
             if is_postgres:
                 cursor.execute("DROP FUNCTION refuse()")
+
+
+@pytest.fixture(scope="module")
+def spare_redis() -> Iterator[Redis]:
+    """A broker that may be wiped."""
+    yield from _served(lambda: Redis().start())
+
+
+@pytest.fixture
+def start_worker(spare_redis: Redis, tmp_path: Path) -> Iterator[Callable[[], None]]:
+    """Each call starts a stock Celery worker with one child and no beat."""
+    workers: list[subprocess.Popen[bytes]] = []
+
+    def start() -> None:
+        environment = os.environ | {
+            "BROKER": spare_redis.url,
+            "DJANGO_SETTINGS_MODULE": "tests.sweeps.worker_settings",
+        }
+        name = f"worker-{len(workers)}"
+        command = f"celery -A tests.sweeps.worker worker -n {name}@%h -c 1 -Q effects,payments"
+        with (tmp_path / f"{name}.log").open("wb") as log:
+            workers.append(
+                subprocess.Popen(
+                    [sys.executable, "-m", *command.split()],
+                    cwd=Path(__file__).parents[2],
+                    env=environment,
+                    stdout=log,
+                    stderr=log,
+                )
+            )
+
+    yield start
+    for worker in workers:
+        worker.terminate()
+    for worker in workers:
+        worker.wait(30)
+    for log in tmp_path.glob("*.log"):
+        print(log.read_text())  # noqa: T201  # pytest shows it where the test failed

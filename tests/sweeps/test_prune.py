@@ -176,6 +176,17 @@ def test_a_subject_that_is_not_a_row_number_any_more_stops_nobody():
     assert remain() == {row.pk}
 
 
+def test_what_lost_its_event_goes_unless_somebody_must_be_asked():
+    """Whoever deleted the event: without it nobody knows whom to ask about."""
+    old(succeeded_delivery)
+    kept = old(succeeded_delivery, charge_card, subject=charged_order())
+    OutboxEvent.objects.all().delete()
+
+    prune("default")
+
+    assert remain() == {kept.pk}
+
+
 # How
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from reliable_effects.outbox.publisher import Hint, HintRefused
 
 hints: list[tuple[str, list[int]]] = []
 refused: set[str] = set()
 is_down = False
+real_broker: Callable[[str, Hint], None] | None = None
 
 
 def send(queue: str, hint: Hint) -> None:
@@ -14,6 +17,8 @@ def send(queue: str, hint: Hint) -> None:
         raise ConnectionRefusedError("the broker is down")
     if queue in refused:
         raise HintRefused("PRECONDITION_FAILED")
+    if real_broker is not None:
+        real_broker(queue, hint)
     hints.append((queue, hint["ids"]))
 
 
@@ -22,7 +27,8 @@ def hinted_ids() -> list[int]:
 
 
 def reset() -> None:
-    global is_down  # noqa: PLW0603  # tests set it by name
+    global is_down, real_broker  # noqa: PLW0603  # tests set them by name
     hints.clear()
     refused.clear()
     is_down = False
+    real_broker = None
