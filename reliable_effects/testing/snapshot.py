@@ -1,4 +1,3 @@
-# ruff: noqa: SLF001  # _meta and _base_manager are how Django names what it offers
 """The rows of a project, to compare what two runs have left behind."""
 
 from __future__ import annotations
