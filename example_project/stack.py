@@ -7,6 +7,7 @@ All that a running shop consists of: partners, broker, web, workers, beat.
 from __future__ import annotations
 
 import fcntl
+import io
 import os
 import shutil
 import sys
@@ -84,7 +85,7 @@ class Stack:
         if not User.objects.filter(username="admin").exists():
             User.objects.create_superuser("admin", "admin@example.com", "admin")
         if self.redis and settings.HAS_BEAT:
-            call_command("effects_install_beat", verbosity=0)
+            call_command("effects_install_beat", stdout=io.StringIO())
 
     def close(self) -> None:
         """Let another run have the folder."""
