@@ -18,7 +18,7 @@ from uuid import UUID
 
 from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import F
+from django.db.models import F, JSONField
 
 from ..clock import DbNow, now_sql
 from ..effects.effect import Effect
@@ -29,6 +29,7 @@ from .persist import surely
 from .states import WAITING, Flag, State
 
 _EVENT, _DELIVERY = OutboxEvent._meta.db_table, Delivery._meta.db_table
+_from_json: Callable[..., Any] = JSONField().from_db_value  # Django's cursors give JSON as text
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,7 @@ def look(using: str, ids: Iterable[int]) -> list[Seen]:
         .values_list("pk", "effect", "queue", "state", "flags", "notes", "due_at", "look_at", "now")
     )
     return [
-        Seen(using, pk, effect, queue, State(state), flags, notes)
+        Seen(using, pk, effect, queue, State(state), flags, _notes(notes))
         for pk, effect, queue, state, flags, notes, due_at, look_at, now in rows
         if state in WAITING and look_at is not None and due_at <= _aware(now)
     ]
@@ -224,7 +225,6 @@ def from_rows(
     connection: BaseDatabaseWrapper, rows: Iterable[Sequence[Any]], wanted: Sequence[Wanted]
 ) -> list[Claimed]:
     """Rows of `taken`, in the order in which they were wanted."""
-    load = Delivery._meta.get_field("notes").from_db_value  # type: ignore[union-attr]  # JSON as text
     effects = {w.id: w.effect for w in wanted}
     found = {}
     for row in rows:
@@ -239,19 +239,18 @@ def from_rows(
             generation=generation,
             attempt=attempts,
             flags=flags,
-            notes=load(notes, None, connection) or {},
-            event=_event(connection, event, load) if event[0] is not None else None,
+            notes=_notes(_from_json(notes, None, connection)) or {},
+            event=_event(connection, event) if event[0] is not None else None,
             claimed_at=row[18],
         )
     return [found[w.id] for w in wanted if w.id in found]
 
 
-def _event(
-    connection: BaseDatabaseWrapper, row: Sequence[Any], load: Callable[..., Any]
-) -> OutboxEvent:
+def _event(connection: BaseDatabaseWrapper, row: Sequence[Any]) -> OutboxEvent:
     names = [field.attname for field in OutboxEvent._meta.concrete_fields]
     values = [
-        load(v, None, connection) if n == "payload" else v for n, v in zip(names, row, strict=True)
+        _from_json(value, None, connection) if name == "payload" else value
+        for name, value in zip(names, row, strict=True)
     ]
     return OutboxEvent.from_db(connection.alias, names, values)
 
@@ -293,13 +292,18 @@ def _held(using: str, wanted: Sequence[Wanted]) -> list[Claimed]:
             generation=row.generation,
             attempt=row.attempts,
             flags=row.flags,
-            notes=row.notes or {},
+            notes=_notes(row.notes) or {},
             event=events.get(row.event_id),
             claimed_at=_aware(row.now),  # type: ignore[attr-defined]  # annotated above
         )
         for w in wanted
         if (row := mine.get(w.id)) is not None
     ]
+
+
+def _notes(value: Any) -> dict[str, Any] | None:
+    """What is in no shape that we write, somebody else wrote: as good as nothing."""
+    return value if isinstance(value, dict) else None
 
 
 def _aware(value: datetime) -> datetime:

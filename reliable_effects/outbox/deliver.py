@@ -20,12 +20,15 @@ from ..clock import DbNow
 from ..conf import settings
 from . import dispatch, settle, timeout, unknown
 from .claim import Claimed, Seen, claim, look
-from .finish import release_together, succeed_and_claim, succeed_together
+from .finish import release_together
 from .heartbeat import note_claim
 from .models import Delivery
 from .pace import pace
-from .run import MISSING, Succeeded, run
+from .run import run
 from .states import State
+from .subjects import load_subjects
+from .succeed import succeed_and_claim, succeed_together
+from .verdicts import Succeeded
 
 logger = logging.getLogger("reliable_effects")
 
@@ -148,7 +151,7 @@ def _run_singly(using: str, rows: Sequence[Seen], hand_on: HandOn) -> int:
 def _run_group(using: str, rows: Sequence[Seen], hand_on: HandOn) -> int:
     """Harmless ones: claimed at once, completed at the end or soon after the first success."""
     held = claim(rows, group=True)
-    subjects = _subjects(using, held)
+    subjects = load_subjects(using, held)
     bound = time.monotonic() + BATCH_BOUND
     done: list[tuple[Claimed, Succeeded]] = []
     flush_at = 0.0
@@ -178,26 +181,6 @@ def _complete_group(done: Sequence[tuple[Claimed, Succeeded]]) -> None:
     ours = {claimed.id for claimed in won}
     for claimed, verdict in done:
         settle.tell_success(claimed, verdict, won=claimed.id in ours)
-
-
-def _subjects(using: str, held: Sequence[Claimed]) -> dict[int, Any]:
-    """The subjects of a group, one query a model. A row that is gone is MISSING."""
-    by_model: dict[type[Any], list[Claimed]] = {}
-    for claimed in held:
-        model = claimed.effect.event.model
-        if claimed.event is not None and claimed.event.subject_model and model is not None:
-            by_model.setdefault(model, []).append(claimed)
-    subjects: dict[int, Any] = {}
-    for model, members in by_model.items():
-        try:
-            pks = [model._meta.pk.to_python(c.event.subject_pk) for c in members if c.event]
-            found = model._base_manager.using(using).in_bulk(pks)
-        except Exception:  # noqa: BLE001  # each run will meet it again, and by itself
-            logger.warning("could not load %s for a group", model._meta.label, exc_info=True)
-            continue
-        for claimed, pk in zip(members, pks, strict=True):
-            subjects[claimed.id] = found.get(pk, MISSING)
-    return subjects
 
 
 def _hand_on(using: str, rows: Sequence[Seen], hand_on: HandOn) -> None:

@@ -13,22 +13,11 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-from django.db import connections, transaction
-from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db import transaction
 from django.db.models import F
 
-from ..clock import DbNow, now_sql
-from ..conf import settings
-from .claim import (
-    Claimed,
-    Seen,
-    Wanted,
-    claim,
-    claim_parameters,
-    claim_sql,
-    from_rows,
-    retake,
-)
+from ..clock import DbNow
+from .claim import Claimed
 from .failures import attempt_row
 from .models import Attempt, Delivery, DeliveryQuerySet
 from .persist import surely
@@ -36,123 +25,10 @@ from .states import Flag, Reason, State
 
 logger = logging.getLogger("reliable_effects")
 
-_TABLE = Delivery._meta.db_table
-_OVER = Flag.GROUP | Flag.VERIFYING  # flags of a claim that is over
-_KEPT_FLAGS = ~_OVER & 0x7FFF  # the others, in the column's positive 15 bits
+OVER = Flag.GROUP | Flag.VERIFYING  # flags of a claim that is over
+KEPT_FLAGS = ~OVER & 0x7FFF  # the others, in the column's positive 15 bits
 
 LOOK_AGAIN = timedelta(seconds=60)  # at what cannot run now; with jitter, out of everyone's way
-
-
-# Success, the hot path
-
-
-def _succeeded(connection: BaseDatabaseWrapper) -> str:
-    # No state in the WHERE of a statement that goes by id: the token says it, and PostgreSQL might
-    # walk a partial index instead of the primary key.
-    return f"""state = {State.SUCCEEDED}, reason = '', claim_token = NULL, lease_expires_at = NULL,
-        look_at = NULL, finished_at = {now_sql(connection)}, flags = d.flags & ~{_OVER}"""
-
-
-def complete(claimed: Claimed) -> bool:
-    """The success of one run, in the transaction that is open or in one of its own."""
-    connection = connections[claimed.using]
-    assignments = _succeeded(connection)
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"UPDATE {_TABLE} AS d SET {assignments} WHERE d.id = %s AND d.claim_token = %s",
-            [claimed.id, claimed.token],
-        )
-        return bool(cursor.rowcount == 1)
-
-
-def succeed(claimed: Claimed) -> bool:
-    """Complete durably; on a lost answer ask whether it was done."""
-    won = surely(
-        claimed.using,
-        lambda: complete(claimed),
-        after_doubt=lambda: complete(claimed) or is_now(claimed, State.SUCCEEDED),
-    )
-    return _told(claimed, won)
-
-
-def succeed_and_claim(claimed: Claimed, following: Seen) -> tuple[bool, Claimed | None]:
-    """Complete one and begin the next in one round trip; each half stands by itself."""
-    connection = connections[claimed.using]
-    if connection.vendor != "postgresql":
-        return succeed(claimed), next(iter(claim([following])), None)
-    wanted = [Wanted.of(following)]
-
-    def both() -> tuple[bool, list[Claimed]]:
-        with connection.cursor() as cursor:
-            cursor.execute(
-                f"""
-                WITH done AS (
-                    UPDATE {_TABLE} d SET {_succeeded(connection)}
-                    WHERE d.id = %s AND d.claim_token = %s RETURNING d.id
-                ), {claim_sql(connection, asynchronous=False)}
-                SELECT EXISTS (SELECT FROM done), taken.*
-                FROM (SELECT 1) AS always LEFT JOIN taken ON true""",
-                [claimed.id, claimed.token, *claim_parameters(wanted)],
-            )
-            (row,) = cursor.fetchall()
-        taken = [] if row[1] is None else from_rows(connection, [row[1:]], wanted)
-        return row[0], taken
-
-    def ask() -> tuple[bool, list[Claimed]]:
-        won = complete(claimed) or is_now(claimed, State.SUCCEEDED)
-        return won, retake(claimed.using, wanted)
-
-    won, taken = surely(claimed.using, both, after_doubt=ask)
-    return _told(claimed, won), next(iter(taken), None)
-
-
-def succeed_together(group: Sequence[Claimed]) -> list[Claimed]:
-    """Complete a harmless group at once; those that were still ours."""
-    if not group:
-        return []
-    using = group[0].using
-
-    def write() -> set[int]:
-        connection = connections[using]
-        if connection.vendor != "postgresql":
-            return _succeed_portable(using, group)
-        with connection.cursor() as cursor:
-            cursor.execute(
-                f"""
-                WITH hurry AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true)),
-                mine AS MATERIALIZED (
-                    SELECT d.id FROM {_TABLE} d
-                    JOIN unnest(%s::bigint[], %s::bigint[]) AS v(id, token) ON d.id = v.id
-                    WHERE d.claim_token = v.token ORDER BY d.id FOR UPDATE OF d
-                )
-                UPDATE {_TABLE} d SET {_succeeded(connection)} FROM hurry, mine
-                WHERE d.id = mine.id RETURNING d.id""",
-                [[c.id for c in group], [c.token for c in group]],
-            )
-            return {pk for (pk,) in cursor.fetchall()}
-
-    won = surely(using, write, after_doubt=lambda: write() | _now_succeeded(using, group))
-    return [c for c in group if _told(c, c.id in won)]
-
-
-def _succeed_portable(using: str, group: Sequence[Claimed]) -> set[int]:
-    rows = _held_by(using, group)
-    with transaction.atomic(using=using):
-        # Locked, so that those that are counted as ours are those that are written.
-        ours = set(rows.select_for_update().values_list("pk", flat=True))
-        rows.update(
-            claim_token=None,
-            lease_expires_at=None,
-            look_at=None,
-            finished_at=DbNow(),
-            reason="",
-            flags=F("flags").bitand(_KEPT_FLAGS),
-            state=State.SUCCEEDED,
-        )
-    return ours
-
-
-# Everything else
 
 
 def skip(claimed: Claimed, reason: Reason, exception: BaseException | None = None) -> bool:
@@ -244,12 +120,12 @@ def release_together(group: Sequence[Claimed]) -> None:
     using = group[0].using
     surely(
         using,
-        lambda: _held_by(using, group).update(
+        lambda: held_by(using, group).update(
             claim_token=None,
             lease_expires_at=None,
             look_at=DbNow(),
             attempts=F("attempts") - 1,
-            flags=F("flags").bitand(_KEPT_FLAGS),
+            flags=F("flags").bitand(KEPT_FLAGS),
             state=State.PENDING,
         ),
     )
@@ -282,7 +158,7 @@ def _leave(claimed: Claimed, attempt: Attempt | None = None, **values: Any) -> b
             won = rows.update(
                 claim_token=None,
                 lease_expires_at=None,
-                flags=F("flags").bitand(_KEPT_FLAGS),
+                flags=F("flags").bitand(KEPT_FLAGS),
                 **values,
             )
             if won and attempt is not None:
@@ -294,7 +170,7 @@ def _leave(claimed: Claimed, attempt: Attempt | None = None, **values: Any) -> b
         write,
         after_doubt=lambda: write() or is_now(claimed, values["state"]),
     )
-    return _told(claimed, won)
+    return told(claimed, won)
 
 
 def _attempt(
@@ -320,18 +196,13 @@ def is_now(claimed: Claimed, state: State) -> bool:
     return rows.filter(state=state, claim_token=None).exists()
 
 
-def _held_by(using: str, group: Sequence[Claimed]) -> DeliveryQuerySet:
+def held_by(using: str, group: Sequence[Claimed]) -> DeliveryQuerySet:
     """The rows of *group* that still carry its token."""
     rows = Delivery.objects.using(using).filter(pk__in=[c.id for c in group])
     return rows.filter(claim_token__in={c.token for c in group})
 
 
-def _now_succeeded(using: str, group: Sequence[Claimed]) -> set[int]:
-    rows = Delivery.objects.using(using).filter(pk__in=[c.id for c in group])
-    return set(rows.filter(state=State.SUCCEEDED).values_list("pk", flat=True))
-
-
-def _told(claimed: Claimed, won: bool) -> bool:
+def told(claimed: Claimed, won: bool) -> bool:
     if not won:
         logger.warning("lease_lost delivery=%d effect=%s", claimed.id, claimed.effect.name)
     return won

@@ -11,13 +11,10 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.apps import apps
 from django.db import connections, transaction
-from django.db.models import Model
 
 from ..effects.context import EffectContext
 from ..effects.effect import Effect
@@ -31,63 +28,21 @@ from .models import Attempt, OutboxEvent
 from .pace import pace
 from .run_context import Run, running
 from .states import Reason, State
-
-logger = logging.getLogger("reliable_effects")
-
-
-@dataclass(frozen=True, slots=True)
-class Succeeded:
-    seconds: float
-    written: bool = False  # an atomic effect completes with its own writes
-
-
-@dataclass(frozen=True, slots=True)
-class Skipped:
-    reason: Reason
-    exception: BaseException | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    exception: BaseException
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    reason: Reason
-    exception: BaseException | None = None
-    message: str = ""
-    begun: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Snoozed:
-    span: timedelta
-
-
-@dataclass(frozen=True, slots=True)
-class Unsure:
-    """It may have happened; where `verify` was asked, it could not tell."""
-
-    exception: BaseException | None
-
-
-@dataclass(frozen=True, slots=True)
-class DidNotHappen:
-    """What `verify` found."""
-
-
-@dataclass(frozen=True, slots=True)
-class NotForThisRelease:
-    """The payload is of a later version than this code knows; another worker will know it."""
-
-
-Verdict = (
-    Succeeded | Skipped | Failed | Refused | Snoozed | Unsure | DidNotHappen | NotForThisRelease
+from .subjects import MISSING, load_subject
+from .succeed import complete
+from .verdicts import (
+    DidNotHappen,
+    Failed,
+    NotForThisRelease,
+    Refused,
+    Skipped,
+    Snoozed,
+    Succeeded,
+    Unsure,
+    Verdict,
 )
 
-MISSING = object()
-"""The subject was looked for, and is gone."""
+logger = logging.getLogger("reliable_effects")
 
 
 def run(claimed: Claimed, *, subject: Any = None) -> Verdict:
@@ -100,10 +55,10 @@ def run(claimed: Claimed, *, subject: Any = None) -> Verdict:
     declared = _declared(claimed.effect, event)
     if event.version > declared.version:
         return NotForThisRelease()
-    _note_beginning(claimed)
     # The one place that catches everything: an effect is foreign code, and whatever it raises
     # (MemoryError, SystemExit, and what pools throw at it) is its outcome, not the worker's end.
     try:
+        _note_beginning(claimed)
         payload = declared.codec.load(event.payload, event.version)
         if subject is None:
             subject = load_subject(claimed, event)
@@ -148,19 +103,6 @@ def _closing_what_was_left_open(using: str) -> Iterator[None]:
         raise transaction.TransactionManagementError(
             "the effect left a transaction open; what it wrote there was rolled back"
         )
-
-
-def load_subject(claimed: Claimed, event: OutboxEvent) -> Any:
-    """The subject's row, from the writer, by the model's base manager; None for no subject."""
-    if not event.subject_model:
-        return None
-    model = _subject_model(claimed.effect, event)
-    found = model._base_manager.using(claimed.using).filter(pk=event.subject_pk).first()
-    return MISSING if found is None else found
-
-
-def _subject_model(effect: Effect[Any, Any], event: OutboxEvent) -> type[Model]:
-    return effect.event.model or apps.get_model(event.subject_model)
 
 
 def _declared(effect: Effect[Any, Any], event: OutboxEvent) -> Event[Any, Any]:
@@ -219,7 +161,9 @@ def _still_needed(effect: Effect[Any, Any], subject: Any, using: str) -> bool:
     return effect.still_needed is None or bool(effect.still_needed(subject))
 
 
-def _carried_out(claimed: Claimed, event: OutboxEvent, subject: Any, payload: Any) -> Verdict:
+def _carried_out(  # noqa: PLR0911  # one for each way to end
+    claimed: Claimed, event: OutboxEvent, subject: Any, payload: Any
+) -> Verdict:
     effect = claimed.effect
     begun = time.monotonic()
     try:
@@ -230,8 +174,8 @@ def _carried_out(claimed: Claimed, event: OutboxEvent, subject: Any, payload: An
                 with transaction.atomic(using=claimed.using):
                     _called(claimed, effect.function, subject, ctx)
                     watch.disarm()
-                    if not finish.complete(claimed):
-                        raise LeaseLost(claimed.id)
+                    if not complete(claimed):
+                        raise LeaseLost(claimed.id)  # noqa: TRY301  # rolls the effect's writes back
             else:
                 _called(claimed, effect.function, subject, ctx)
         return Succeeded(time.monotonic() - begun, written=effect.atomic)

@@ -15,7 +15,9 @@ from ..exceptions import EffectTimeout
 from . import finish, unknown
 from .claim import Claimed
 from .models import Attempt
-from .run import (
+from .states import Reason
+from .succeed import succeed
+from .verdicts import (
     DidNotHappen,
     Failed,
     NotForThisRelease,
@@ -26,7 +28,6 @@ from .run import (
     Unsure,
     Verdict,
 )
-from .states import Reason
 
 logger = logging.getLogger("reliable_effects")
 
@@ -44,7 +45,7 @@ def settle(claimed: Claimed, verdict: Verdict) -> None:
     """Write *verdict*. Where the lease is lost nothing is written, and nothing told."""
     match verdict:
         case Succeeded():
-            won = verdict.written or finish.succeed(claimed)
+            won = verdict.written or succeed(claimed)
             tell_success(claimed, verdict, won=won)
         case Skipped(reason, exception):
             if finish.skip(claimed, reason, exception):

@@ -9,7 +9,7 @@ import pytest
 from django.db import connection
 
 from reliable_effects.clock import DbNow, moved
-from reliable_effects.outbox import finish
+from reliable_effects.outbox import finish, succeed
 from reliable_effects.outbox.claim import claim, look
 from reliable_effects.outbox.heartbeat import Turn
 from reliable_effects.outbox.models import Delivery
@@ -180,11 +180,11 @@ def test_a_zombie_changes_nothing_after_its_lease(make_effect, caplog):
 
     assert not finish.beat(zombie, timedelta(minutes=5))
     assert not finish.note(zombie, x=1)
-    assert not finish.succeed(zombie)
+    assert not succeed.succeed(zombie)
     assert Delivery.objects.values().get(pk=delivery.pk) == before
     assert "lease_lost" in caplog.text
-    assert finish.succeed(newer)
-    assert not finish.succeed(zombie)
+    assert succeed.succeed(newer)
+    assert not succeed.succeed(zombie)
 
 
 def test_the_next_is_claimed_where_the_first_was_lost(make_effect):
@@ -194,7 +194,7 @@ def test_the_next_is_claimed_where_the_first_was_lost(make_effect):
     zombie = claim_of(lost)
     finish.release(zombie)
 
-    won, held = finish.succeed_and_claim(zombie, look("default", [following.pk])[0])
+    won, held = succeed.succeed_and_claim(zombie, look("default", [following.pk])[0])
 
     assert not won
     assert held.id == following.pk
@@ -208,7 +208,7 @@ def test_the_first_is_completed_where_the_next_is_taken(make_effect):
     (seen,) = look("default", [following.pk])
     claim_of(following)
 
-    won, held = finish.succeed_and_claim(claimed, seen)
+    won, held = succeed.succeed_and_claim(claimed, seen)
 
     first.refresh_from_db()
     assert won

@@ -13,12 +13,13 @@ from reliable_effects import Snooze
 from reliable_effects.clock import moved
 from reliable_effects.outbox.claim import claim, look
 from reliable_effects.outbox.deliver import deliver
-from reliable_effects.outbox.finish import release_together, succeed_together
+from reliable_effects.outbox.finish import release_together
 from reliable_effects.outbox.heartbeat import Turn
 from reliable_effects.outbox.models import Delivery
 from reliable_effects.outbox.pace import pace
 from reliable_effects.outbox.rescue import rescue
 from reliable_effects.outbox.states import Flag, State
+from reliable_effects.outbox.succeed import succeed_together
 from reliable_effects.signals import delivery_succeeded
 from tests.outbox.conftest import (
     carry_out,

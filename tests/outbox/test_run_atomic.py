@@ -16,9 +16,10 @@ from reliable_effects.outbox.deliver import deliver
 from reliable_effects.outbox.heartbeat import Turn
 from reliable_effects.outbox.models import Attempt, Delivery
 from reliable_effects.outbox.rescue import rescue
-from reliable_effects.outbox.run import Failed, run
+from reliable_effects.outbox.run import run
 from reliable_effects.outbox.settle import settle
 from reliable_effects.outbox.states import State
+from reliable_effects.outbox.verdicts import Failed
 from reliable_effects.signals import delivery_succeeded
 from tests.outbox.conftest import (
     carry_out,

@@ -9,7 +9,7 @@ from django.db import IntegrityError, transaction
 
 from reliable_effects.clock import DbNow
 from reliable_effects.effects.registry import registry
-from reliable_effects.outbox import finish, remedy, rescue, unknown
+from reliable_effects.outbox import finish, remedy, rescue, succeed, unknown
 from reliable_effects.outbox.claim import Claimed, Seen, claim
 from reliable_effects.outbox.heartbeat import Turn
 from reliable_effects.outbox.models import Attempt, Delivery
@@ -29,9 +29,9 @@ ERROR = ValueError("no")
 
 # Every verb that leaves RUNNING, and where it leads.
 WAYS_OUT = {
-    "succeed": (finish.succeed, State.SUCCEEDED),
-    "complete": (finish.complete, State.SUCCEEDED),
-    "succeed_together": (lambda c: bool(finish.succeed_together([c])), State.SUCCEEDED),
+    "succeed": (succeed.succeed, State.SUCCEEDED),
+    "complete": (succeed.complete, State.SUCCEEDED),
+    "succeed_together": (lambda c: bool(succeed.succeed_together([c])), State.SUCCEEDED),
     "skip": (lambda c: finish.skip(c, Reason.NOT_NEEDED), State.SKIPPED),
     "skip_told": (lambda c: finish.skip(c, Reason.EFFECT_SKIPPED, ERROR), State.SKIPPED),
     "retry": (lambda c: finish.retry(c, ERROR, Attempt.Outcome.FAILED, SPAN), State.PENDING),

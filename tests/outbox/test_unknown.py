@@ -150,3 +150,15 @@ def test_a_payload_of_another_shape_burns_no_attempts(payload, make_effect):
 
     assert (delivery.state, delivery.reason) == (State.POISONED, Reason.UNREADABLE)
     assert delivery.attempts == 0
+
+
+@pytest.mark.parametrize("notes", [[1], "text", 7], ids=str)
+def test_notes_of_another_shape_are_as_good_as_none(notes, make_effect):
+    """Somebody wrote them by hand; the delivery is owed all the same."""
+    known = pending_delivery(make_effect(), notes=notes)
+    strange = pending_delivery("gone.effect", notes=notes)
+
+    carry_out(known, strange)
+
+    assert known.state == State.SUCCEEDED
+    assert strange.state == State.PENDING

@@ -8,7 +8,7 @@ import pytest
 
 from reliable_effects import clock, signals
 from reliable_effects.clock import DbNow
-from reliable_effects.outbox import finish
+from reliable_effects.outbox import finish, succeed
 from reliable_effects.outbox import rescue as rescue_module
 from reliable_effects.outbox.heartbeat import Swept, Turn
 from reliable_effects.outbox.models import Attempt, Delivery
@@ -106,7 +106,7 @@ def test_a_zombie_that_wakes_after_the_rescue_writes_nothing():
     Delivery.objects.update(lease_expires_at=DbNow() - SECOND)
     rescued(row)
 
-    won = finish.succeed(held)
+    won = succeed.succeed(held)
 
     row.refresh_from_db()
     assert not won
