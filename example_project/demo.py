@@ -28,12 +28,15 @@ def main() -> int:
     fleet = Fleet()
     try:
         with fleet:
-            _run(stack, fleet)
+            try:
+                _run(stack, fleet)
+            finally:
+                print("\nStopping ...", flush=True)
     except NotReady as error:
         print(error)
         return 1
     except KeyboardInterrupt:
-        print("\nStopped. Everything that was started has ended.")
+        print("Stopped. Everything that was started has ended.")
     return 0
 
 
