@@ -6,7 +6,7 @@ Keys are the field names of `Settings` in upper case. Every key has a default th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from datetime import timedelta
 from difflib import get_close_matches
@@ -15,6 +15,7 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
+from django.db import connections
 
 NAME = "RELIABLE_EFFECTS"
 
@@ -26,12 +27,9 @@ class Settings:
     # The way to the workers
     transport: str = "auto"  # "auto", "celery", "none", or a dotted path to send(queue, hint)
     databases: tuple[str, ...] = ("default",)  # aliases that have our tables and are swept
-    queue: str = (
-        "effects"  # of effects that name none; our own, so nothing of yours waits behind us
-    )
-    publish_patience: timedelta = timedelta(
-        seconds=1
-    )  # what a request waits for the broker at most
+    # Of effects that name none; our own, so that nothing of yours waits behind us.
+    queue: str = "effects"
+    publish_patience: timedelta = timedelta(seconds=1)  # what a request waits for the broker
     publish_rest: timedelta = timedelta(seconds=30)  # how long a failed broker is left alone
 
     # An effect's run
@@ -92,17 +90,64 @@ def _checked(key: str, value: Any, kind: type) -> Any:
     if kind is tuple and isinstance(value, list):
         value = tuple(value)
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise ImproperlyConfigured(
-            f"{NAME}[{key!r}] is {value!r}; it needs to be a {kind.__name__}."
-            + (" Write timedelta(seconds=…)." if kind is timedelta else "")
-        )
+        example = " Write timedelta(seconds=…)." if kind is timedelta else ""
+        raise _wrong(key, value, f"it needs to be a {kind.__name__}.{example}")
     if kind is timedelta and value <= timedelta(0):
-        raise ImproperlyConfigured(
-            f"{NAME}[{key!r}] is {value!r}; it needs to be longer than zero."
-        )
+        raise _wrong(key, value, "it needs to be longer than zero.")
     if kind is int and value < 1:
-        raise ImproperlyConfigured(f"{NAME}[{key!r}] is {value!r}; it needs to be at least 1.")
+        raise _wrong(key, value, "it needs to be at least 1.")
+    if problem := _PROBLEMS.get(key, _none)(value):
+        raise _wrong(key, value, problem)
     return value
+
+
+def _wrong(key: str, value: Any, problem: str) -> ImproperlyConfigured:
+    return ImproperlyConfigured(f"{NAME}[{key!r}] is {value!r}; {problem}")
+
+
+def _none(_value: Any) -> str:
+    return ""
+
+
+def _of_databases(aliases: tuple[Any, ...]) -> str:
+    unknown = [alias for alias in aliases if alias not in connections.settings]
+    if unknown or not aliases:
+        named = repr(unknown[0]) if unknown else "none"
+        return f"it names {named}; settings.DATABASES has {', '.join(connections)}."
+    return ""
+
+
+def _of_queue(name: str) -> str:
+    return "" if 1 <= len(name) <= _LONGEST_QUEUE else f"1 to {_LONGEST_QUEUE} characters, please."
+
+
+def _of_transport(name: str) -> str:
+    if name in ("auto", "celery", "none") or "." in name:
+        return ""
+    return "it needs to be 'auto', 'celery', 'none', or a dotted path to send(queue, hint)."
+
+
+def _of_path(path: str) -> str:
+    return "" if "." in path else "it needs to be the dotted path of a function."
+
+
+def _of_limit(size: int) -> str:
+    return "" if size <= _LARGEST else f"it may be at most {_LARGEST}: rows are no file store."
+
+
+_LONGEST_QUEUE = 100  # characters, in a row
+_LARGEST = 16 * 1024 * 1024  # bytes
+
+# What a type does not say. Paths are imported on first use: at this time apps may not be loaded.
+_PROBLEMS: dict[str, Callable[[Any], str]] = {
+    "DATABASES": _of_databases,
+    "QUEUE": _of_queue,
+    "TRANSPORT": _of_transport,
+    "REDACT": _of_path,
+    "TRACE_ID": lambda path: path and _of_path(path),
+    "PAYLOAD_LIMIT": _of_limit,
+    "ERROR_LIMIT": _of_limit,
+}
 
 
 def _forget(*, setting: str, **_: Any) -> None:

@@ -80,6 +80,8 @@ def _rich(value: Any) -> Any:
             raise Misfit("is a naive datetime. Use timezone.now() or give it a tzinfo.")
         case date() | time():
             return value.isoformat()
+        case timedelta() if timedelta(seconds=value.total_seconds()) != value:
+            raise Misfit("is too long to keep its microseconds. Round it to seconds.")
         case timedelta():
             return value.total_seconds()
         case Decimal() if not value.is_finite():

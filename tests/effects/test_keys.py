@@ -5,7 +5,7 @@ from __future__ import annotations
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reliable_effects.effects import keys
@@ -50,6 +50,7 @@ def test_a_delivery_key_is_uuid5_of_event_and_effect():
     assert keys.delivery_key(EVENT, "shop.charge_card") == uuid5(EVENT, "shop.charge_card")
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.text(st.sampled_from("a\x1f\\u")), min_size=1, max_size=3),
     st.lists(st.text(st.sampled_from("a\x1f\\u")), min_size=1, max_size=3),
