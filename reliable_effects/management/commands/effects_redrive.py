@@ -1,0 +1,102 @@
+"""Run again what was set aside: `manage.py effects_redrive --effect shop.charge_card --why …`."""
+
+from __future__ import annotations
+
+import getpass
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from ...conf import settings
+from ...effects.registry import registry
+from ...outbox import remedy
+from ...outbox.models import Delivery, DeliveryQuerySet
+from ...outbox.states import REDRIVABLE, Reason, State
+
+_CHUNK = 500
+_STATES = {state.name.lower(): state for state in REDRIVABLE}
+
+
+class Command(BaseCommand):
+    help = "Redrive deliveries: poisoned ones, or what the options name. It asks before it acts."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--why", required=True, help="the reason, for the log and the signal")
+        parser.add_argument("--effect", help="of this effect only; aliases are found as well")
+        parser.add_argument(
+            "--reason", type=str.upper, choices=[r.value for r in Reason if r], metavar="REASON",
+            help="one of %(choices)s",
+        )  # fmt: skip
+        parser.add_argument(
+            "--state", choices=sorted(_STATES), help="default: poisoned; with --id any of these"
+        )
+        parser.add_argument("--id", type=int, nargs="+", metavar="ID", help="these deliveries")
+        parser.add_argument(
+            "--database", default=settings().databases[0], help="alias (default: %(default)s)"
+        )
+        parser.add_argument(
+            "--limit", type=int, default=10_000, help="at most so many, oldest first (%(default)s)"
+        )
+        parser.add_argument("--dry-run", action="store_true", help="say it, and do nothing")
+        parser.add_argument("--yes", action="store_true", help="do not ask")
+
+    def handle(self, **options: Any) -> None:
+        alias = options["database"]
+        if alias not in settings().databases:
+            raise CommandError(f"{alias!r} is not in RELIABLE_EFFECTS['DATABASES'].")
+        if not options["why"].strip():
+            raise CommandError("--why is empty; say why, for whoever reads the log.")
+        rows = _chosen(alias, options)
+        limit = max(options["limit"], 0)
+        ids = list(rows.order_by("pk").values_list("pk", flat=True)[: limit + 1])
+        ids, cut = ids[:limit], len(ids) > limit
+        expected = self._say(remedy.forecast("redrive", remedy.of(alias, ids)))
+        if cut:
+            self.stdout.write(f"More than {limit} match; this takes the oldest. Run it again.")
+        if options["dry_run"] or not expected:
+            self.stdout.write("Nothing was changed.")
+            return
+        if not options["yes"] and not self._agreed(expected):
+            raise CommandError("Not confirmed; nothing was changed.")
+        changed = sum(
+            len(remedy.redrive(remedy.of(alias, chunk), by=_who(), why=options["why"]))
+            for chunk in (ids[start : start + _CHUNK] for start in range(0, len(ids), _CHUNK))
+        )
+        self.stdout.write(self.style.SUCCESS(f"{changed} redriven."))
+        if changed < expected:
+            self.stdout.write(f"{expected - changed} had changed meanwhile and were left alone.")
+
+    def _say(self, told: list[remedy.Forecast]) -> int:
+        for group in told:
+            what = f"left alone: {group.left_alone}" if group.left_alone else "will run again"
+            standing = f"{group.state.label} {group.reason}".strip()
+            self.stdout.write(f"{group.count:>7}  {group.effect}  {standing}  {what}")
+        return sum(group.count for group in told if not group.left_alone)
+
+    def _agreed(self, expected: int) -> bool:
+        try:
+            return input(f"Redrive {expected} deliveries? [y/N] ").strip().lower() in ("y", "yes")
+        except EOFError:
+            return False  # nobody is there to answer
+
+
+def _chosen(alias: str, options: dict[str, Any]) -> DeliveryQuerySet:
+    rows: DeliveryQuerySet = Delivery.objects.using(alias).all()
+    if options["id"]:
+        rows = rows.filter(pk__in=options["id"])
+    if options["state"] or not options["id"]:
+        rows = rows.filter(state=_STATES.get(options["state"], State.POISONED))
+    if options["reason"]:
+        rows = rows.filter(reason=options["reason"])
+    if options["effect"]:
+        known = registry.find_effect(options["effect"])
+        names = (known.name, *known.aliases) if known else (options["effect"],)
+        rows = rows.filter(effect__in=names)
+    return rows
+
+
+def _who() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user without a name
+        return "effects_redrive"

@@ -1,0 +1,143 @@
+"""How the outbox stands: `manage.py effects_status`, for people, programs and monitors."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import timedelta
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+
+from ...clock import spoken
+from ...conf import settings
+from .. import status
+from ..status import Database, shown
+
+
+class Command(BaseCommand):
+    help = (
+        "Show the backlog by queue, the sweeps and what waits for a person."
+        f" Counts end at {status.COUNT_AT_MOST:,}."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--json", action="store_true", help="for programs; spans in seconds")
+        parser.add_argument(
+            "--check", action="store_true", help="exit with 1 where something needs a person"
+        )
+        parser.add_argument(
+            "--late-after",
+            type=int,
+            default=300,
+            metavar="SECONDS",
+            help="a delivery that has been due for longer needs a person (default: %(default)s)",
+        )
+
+    def handle(self, **options: Any) -> None:
+        databases = [status.of(alias) for alias in settings().databases]
+        needs = status.needs_a_person(databases, timedelta(seconds=options["late_after"]))
+        carried_by = status.transport()
+        if carried_by.startswith("broken"):
+            needs.insert(0, f"transport {carried_by}")
+        if options["json"]:
+            self.stdout.write(_as_json(databases, needs, carried_by))
+        else:
+            self._print(databases, needs, carried_by)
+        if options["check"] and needs:
+            raise SystemExit(1)
+
+    def _print(self, databases: list[Database], needs: list[str], carried_by: str) -> None:
+        write = self.stdout.write
+        write(f"transport: {carried_by}")
+        for database in databases:
+            write("")
+            write(self.style.MIGRATE_HEADING(f"database {database.alias}"))
+            if database.problem:
+                write(f"  {database.problem}")
+                continue
+            for line in (*_queues(database), "", *_sweeps(database)):
+                write(f"  {line}".rstrip())
+            if database.lost_leases:
+                write(f"  {shown(database.lost_leases)} running past their lease: rescue is due")
+        write("")
+        if not needs:
+            write(self.style.SUCCESS("nothing needs a person"))
+            return
+        write(self.style.WARNING("needs a person"))
+        for line in needs:
+            write(f"  {line}")
+
+
+def _queues(database: Database) -> list[str]:
+    return _table(
+        ("queue", "due", "oldest", "retrying", "later", "running", "last claim", ""),
+        [
+            (
+                queue.name, shown(queue.due), _ago(queue.oldest_due, ""), shown(queue.retrying),
+                shown(queue.later), shown(queue.running), _ago(queue.last_claim, "never"),
+                "" if queue.is_consumed else "NOBODY CONSUMES IT",
+            )
+            for queue in database.queues
+        ],
+    )  # fmt: skip
+
+
+def _sweeps(database: Database) -> list[str]:
+    return _table(
+        ("sweep", "ran", "seen", "done", ""),
+        [
+            (
+                sweep.name, _ago(sweep.age, "never"), str(sweep.seen), str(sweep.done),
+                " ".join(
+                    word
+                    for word, holds in (("STALE", sweep.is_stale), ("cut short", sweep.truncated))
+                    if holds
+                ),
+            )
+            for sweep in database.sweeps
+        ],
+    )  # fmt: skip
+
+
+def _ago(span: timedelta | None, never: str) -> str:
+    return never if span is None else spoken(span)
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Columns as wide as they need to be; the first and the last to the left, numbers to the right."""
+    lines = [heads, *rows]
+    widths = [max(len(line[place]) for line in lines) for place in range(len(heads))]
+    edges = (0, len(heads) - 1)
+    return [
+        "  ".join(
+            cell.ljust(widths[place]) if place in edges else cell.rjust(widths[place])
+            for place, cell in enumerate(line)
+        )
+        for line in lines
+    ]
+
+
+def _as_json(databases: list[Database], needs: list[str], carried_by: str) -> str:
+    told = []
+    for database in databases:
+        facts = asdict(database)
+        facts["poisoned"] = [
+            {"effect": effect, "reason": reason, "count": count}
+            for (effect, reason), count in database.poisoned.items()
+        ]
+        facts["uncertain"] = [
+            {"effect": effect, "count": count} for effect, count in database.uncertain.items()
+        ]
+        told.append(facts)
+    return json.dumps(
+        {
+            "transport": carried_by,
+            "counts_end_at": status.COUNT_AT_MOST,
+            "needs_a_person": needs,
+            "databases": told,
+        },
+        default=lambda span: span.total_seconds(),
+        indent=2,
+    )

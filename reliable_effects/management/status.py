@@ -1,0 +1,194 @@
+"""
+How the outbox stands, in numbers that cost little however large its tables are.
+
+Each count ends at `COUNT_AT_MOST`; each query walks an index from one end. Nothing is written.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from django.core.exceptions import ImproperlyConfigured
+from django.db import DatabaseError
+from django.db.models import Count, Min, Q
+
+from ..clock import DbNow, read_clock, spoken
+from ..conf import settings
+from ..effects.registry import registry
+from ..outbox import dispatch
+from ..outbox.heartbeat import CLAIMS
+from ..outbox.models import Delivery, Sweep
+from ..outbox.relay import LONGEST_GRACE, waiting_queues
+from ..outbox.states import WAITING, State
+from ..outbox.sweeps import PRUNE, RELAY, RESCUE
+
+COUNT_AT_MOST = 10_000
+_SWEEP_ROWS = 1000  # a few for each queue
+_PATIENCE = timedelta(minutes=1)  # with a sweep whose period is short
+
+
+@dataclass(kw_only=True)
+class Queue:
+    name: str
+    due: int = 0
+    oldest_due: timedelta | None = None
+    retrying: int = 0
+    later: int = 0
+    running: int = 0
+    last_claim: timedelta | None = None
+    is_consumed: bool = True  # False: work has been due for long, and nobody claimed anything
+
+
+@dataclass(kw_only=True)
+class SweepAge:
+    name: str
+    age: timedelta | None  # None: it never ran
+    seen: int = 0
+    done: int = 0
+    truncated: bool = False
+    is_stale: bool = False
+
+
+@dataclass(kw_only=True)
+class Database:
+    """One database's share of the outbox; `problem` says why there is nothing to say."""
+
+    alias: str
+    problem: str = ""
+    queues: list[Queue] = field(default_factory=list)
+    lost_leases: int = 0  # running rows whose worker was not heard of in time
+    uncertain: dict[str, int] = field(default_factory=dict)  # by effect; waiting for a person
+    poisoned: dict[tuple[str, str], int] = field(default_factory=dict)  # by effect and reason
+    sweeps: list[SweepAge] = field(default_factory=list)
+
+
+def transport() -> str:
+    """What carries hints in this process, or what is wrong with it."""
+    try:
+        configured = dispatch.is_configured()
+    except ImproperlyConfigured as error:
+        return f"broken: {error}"
+    known = settings().transport
+    if known == "auto":
+        return "celery" if configured else "none"
+    return known
+
+
+def of(alias: str) -> Database:
+    try:
+        return _read(alias)
+    except DatabaseError as error:
+        reason = str(error).strip().partition("\n")[0]
+        return Database(alias=alias, problem=f"{type(error).__name__}: {reason}")
+
+
+def needs_a_person(databases: list[Database], late_after: timedelta) -> list[str]:
+    """What nobody but a person can mend, in sentences."""
+    told = []
+    for database in databases:
+        where = f" on {database.alias}"
+        if database.problem:
+            told.append(f"database {database.alias} cannot be read: {database.problem}")
+        told += [
+            f"sweep {sweep.name}{where} "
+            + ("has never run" if sweep.age is None else f"last ran {spoken(sweep.age)} ago")
+            for sweep in database.sweeps
+            if sweep.is_stale
+        ]
+        for queue in database.queues:
+            if not queue.is_consumed:
+                told.append(f"nobody consumes the queue {queue.name}{where}")
+            elif queue.oldest_due is not None and queue.oldest_due > late_after:
+                late = spoken(queue.oldest_due)
+                told.append(f"the oldest due delivery in {queue.name}{where} is {late} late")
+        told += [
+            f"{shown(count)} poisoned {effect} {reason}{where}"
+            for (effect, reason), count in database.poisoned.items()
+        ]
+        told += [
+            f"{shown(count)} uncertain {effect}{where}"
+            for effect, count in database.uncertain.items()
+        ]
+    return told
+
+
+def shown(count: int) -> str:
+    return f"{count}+" if count >= COUNT_AT_MOST else str(count)
+
+
+def _read(alias: str) -> Database:
+    now = read_clock(alias)
+    rows = Delivery.objects.using(alias)
+    known = Sweep.objects.using(alias).order_by("name")[:_SWEEP_ROWS]
+    sweeps = {sweep.name: sweep for sweep in known}
+    aside = rows.order_by("-pk")
+    running = Counter(rows.running().values_list("queue", flat=True)[:COUNT_AT_MOST])
+    uncertain = aside.uncertain().filter(look_at=None)
+    names = {name.removeprefix(CLAIMS) for name in sweeps if name.startswith(CLAIMS)}
+    names |= registry.queues() | set(running) | set(waiting_queues(alias))
+    return Database(
+        alias=alias,
+        queues=[_queue(alias, name, now, sweeps, running[name]) for name in sorted(names)],
+        lost_leases=rows.running().filter(lease_expires_at__lt=DbNow())[:COUNT_AT_MOST].count(),
+        uncertain=dict(Counter(uncertain.values_list("effect", flat=True)[:COUNT_AT_MOST])),
+        poisoned=dict(Counter(aside.poisoned().values_list("effect", "reason")[:COUNT_AT_MOST])),
+        sweeps=[
+            _sweep(name, period, sweeps.get(name), now) for name, period in _expected().items()
+        ],
+    )
+
+
+def _queue(alias: str, name: str, now: datetime, sweeps: dict[str, Sweep], running: int) -> Queue:
+    waiting = Delivery.objects.using(alias).filter(queue=name, state__in=WAITING)
+    # By look_at, as the relay does: what is far away never lies in front.
+    due = waiting.filter(due_at__lte=DbNow(), look_at__lte=DbNow() + LONGEST_GRACE)
+    later = waiting.filter(due_at__gt=DbNow(), look_at__gt=DbNow())
+    retrying = Count("pk", filter=Q(state=State.PENDING, attempts__gt=0))
+    ready, away = (
+        part.order_by("look_at")[:COUNT_AT_MOST].aggregate(
+            count=Count("pk"), oldest=Min("due_at"), retrying=retrying
+        )
+        for part in (due, later)
+    )
+    oldest = now - ready["oldest"] if ready["oldest"] else None
+    claimed = sweeps.get(CLAIMS + name)
+    last_claim = now - claimed.ran_at if claimed else None
+    patience = settings().unconsumed_after
+    return Queue(
+        name=name,
+        due=ready["count"],
+        oldest_due=oldest,
+        retrying=min(ready["retrying"] + away["retrying"], COUNT_AT_MOST),
+        later=away["count"],
+        running=running,
+        last_claim=last_claim,
+        is_consumed=(
+            oldest is None
+            or oldest <= patience
+            or (last_claim is not None and last_claim <= patience)
+        ),
+    )
+
+
+def _expected() -> dict[str, timedelta]:
+    known = settings()
+    periods = {RESCUE: known.rescue_period, PRUNE: known.prune_period}
+    if transport() != "none":  # without one, effects_worker looks for itself
+        periods = {RELAY: known.relay_period, **periods}
+    return periods
+
+
+def _sweep(name: str, period: timedelta, row: Sweep | None, now: datetime) -> SweepAge:
+    if row is None:
+        return SweepAge(name=name, age=None, is_stale=True)
+    age = now - row.ran_at
+    return SweepAge(
+        name=name,
+        age=age,
+        seen=row.seen,
+        done=row.done,
+        truncated=row.truncated,
+        is_stale=age > max(5 * period, _PATIENCE),
+    )
