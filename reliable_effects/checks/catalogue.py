@@ -24,8 +24,7 @@ class Check:
 CATALOGUE = (
     # The project
     Check("E001", "USE_TZ is off, so instants in rows would be in no known zone"),
-    Check("E002", "RELIABLE_EFFECTS['DATABASES'] names an alias that DATABASES does not have"),
-    Check("E003", "RELIABLE_EFFECTS has an unknown key or a value of the wrong type"),
+    Check("E003", "RELIABLE_EFFECTS has an unknown key, alias or value"),
     Check("E004", "subjects are written to a database that is not swept"),
     Check("E005", "the database is none of PostgreSQL, MariaDB and SQLite"),
     Check("E006", "a database router keeps our tables from a database that needs them"),

@@ -39,18 +39,7 @@ def check_settings(**_: Any) -> list[CheckMessage]:
     except ImproperlyConfigured as error:
         hint = f"Mend or remove that key of {NAME}; each key has a default that works."
         return [*messages, found("E003", str(error), hint)]
-    return messages + list(_unknown_aliases(known)) + list(_bad_paths(known))
-
-
-def _unknown_aliases(known: Settings) -> Iterator[CheckMessage]:
-    aliases = list(connections)
-    for alias in known.databases:
-        if alias not in aliases:
-            yield found(
-                "E002",
-                f"{NAME}['DATABASES'] names {alias!r}, which is not in DATABASES.",
-                f'"DATABASES": {aliases!r}  # those of them that have our tables',
-            )
+    return [*messages, *_bad_paths(known)]
 
 
 def _bad_paths(known: Settings) -> Iterator[CheckMessage]:
@@ -175,4 +164,4 @@ def check_sqlite_log(*, databases: Sequence[str] | None = None, **_: Any) -> lis
 
 def _swept() -> list[str]:
     known = readable_settings()
-    return [] if known is None else [alias for alias in known.databases if alias in connections]
+    return [] if known is None else list(known.databases)

@@ -54,7 +54,7 @@ def no_zones(project):
     project.settings.USE_TZ = False
 
 
-@spoils("E002", naming="'nowhere'")
+@spoils("E003", naming="'nowhere'")
 def unknown_alias(project):
     project.set(DATABASES=["default", "nowhere"])
 
