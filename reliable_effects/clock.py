@@ -43,7 +43,10 @@ class DbNow(Func):
     output_field = DateTimeField()
 
     def as_sql(  # type: ignore[override]  # django-stubs wants the template arguments we do not use
-        self, compiler: Any, connection: BaseDatabaseWrapper, **_: Any  # noqa: ARG002  # Django's
+        self,
+        compiler: Any,  # noqa: ARG002  # Django's signature
+        connection: BaseDatabaseWrapper,
+        **_: Any,
     ) -> tuple[str, list[Any]]:
         return now_sql(connection), []
 
@@ -54,9 +57,8 @@ def read_clock(using: str) -> datetime:
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT {now_sql(connection)}", ())
         (value,) = cursor.fetchone()
-    if isinstance(value, str):
-        value = datetime.fromisoformat(value)
-    return value if value.tzinfo else value.replace(tzinfo=UTC)
+    read: datetime = datetime.fromisoformat(value) if isinstance(value, str) else value
+    return read if read.tzinfo else read.replace(tzinfo=UTC)
 
 
 @contextmanager

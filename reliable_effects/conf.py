@@ -92,9 +92,9 @@ def _checked(key: str, value: Any, kind: type) -> Any:
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         example = " Write timedelta(seconds=…)." if kind is timedelta else ""
         raise _wrong(key, value, f"it needs to be a {kind.__name__}.{example}")
-    if kind is timedelta and value <= timedelta(0):
+    if isinstance(value, timedelta) and value <= timedelta(0):
         raise _wrong(key, value, "it needs to be longer than zero.")
-    if kind is int and value < 1:
+    if isinstance(value, int) and kind is int and value < 1:
         raise _wrong(key, value, "it needs to be at least 1.")
     if problem := _PROBLEMS.get(key, _none)(value):
         raise _wrong(key, value, problem)

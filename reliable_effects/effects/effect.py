@@ -32,6 +32,7 @@ from .registry import Emitted, registry
 
 S = TypeVar("S")
 P = TypeVar("P")
+Q = TypeVar("Q", bound=Callable[[], QuerySet[Any]])
 
 SubjectGone = Literal["poison", "skip", "run"]
 
@@ -118,9 +119,7 @@ class Effect(Generic[S, P]):
             self.own_event, (self,), [(subject, payload)], once=once, source="promise", using=using
         )[0]
 
-    def owed(
-        self, *, since: str, grace: timedelta, debt: Debt
-    ) -> Callable[[Callable[[], QuerySet[Any]]], Callable[[], QuerySet[Any]]]:
+    def owed(self, *, since: str, grace: timedelta, debt: Debt) -> Callable[[Q], Q]:
         """
         Say which subjects still owe this effect: a function that returns a queryset of them.
 
@@ -141,7 +140,7 @@ class Effect(Generic[S, P]):
                 " a string that tells its debts apart."
             )
 
-        def attach(query: Callable[[], QuerySet[Any]]) -> Callable[[], QuerySet[Any]]:
+        def attach(query: Q) -> Q:
             self.owed_query = OwedQuery(
                 effect=self.name, query=query, since=since, grace=grace, debt=debt
             )

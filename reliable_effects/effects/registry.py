@@ -136,10 +136,11 @@ class Registry:
             ImproperlyConfigured: the annotation names something that is only imported for type
                 checkers; `payload=` says it at run time.
         """
-        ours = {id(event) for event in self._events.values()}
+        # By identity: what else the module holds may compare as it pleases.
+        ours = {id(event): event for event in self._events.values()}
         for name, annotation in get_annotations(module).items():
-            event = getattr(module, name, None)
-            if id(event) not in ours or event.payload_type is not None:
+            event = ours.get(id(getattr(module, name, None)))
+            if event is None or event.payload_type is not None:
                 continue
             # By itself: the module's other annotations may be for type checkers only.
             alone = SimpleNamespace(__annotations__={name: annotation})

@@ -59,7 +59,7 @@ def write(connection: BaseDatabaseWrapper, batch: Batch) -> dict[UUID, int]:
         INSERT INTO {_DELIVERY} AS old (event_id, effect, key, generation, queue, state, reason,
             due_at, look_at, hints, attempts, worker, flags)
         SELECT v.event_id, v.effect, v.key, 0, v.queue, {State.PENDING}, '',
-            {now}, {now} + v.hinted * %s, v.hinted, 0, '', 0
+            {now}, {now} + v.hinted * %s * INTERVAL '1 second', v.hinted, 0, '', 0
         FROM unnest(%s::uuid[], %s::text[], %s::uuid[], %s::text[], %s::smallint[])
             AS v(event_id, effect, key, queue, hinted) {fence}
         {_PROMISED_AGAIN}
@@ -82,7 +82,7 @@ def write(connection: BaseDatabaseWrapper, batch: Batch) -> dict[UUID, int]:
                 [event.id for event in events],
                 [event.subject_pk for event in events],
                 [event.payload for event in events],
-                settings().relay_grace,
+                settings().relay_grace.total_seconds(),
                 [delivery.event_id for delivery in deliveries],
                 [delivery.effect for delivery in deliveries],
                 [delivery.key for delivery in deliveries],

@@ -30,11 +30,8 @@ class Run:
 
     def emitted_by_now(self, connection: BaseDatabaseWrapper) -> set[UUID]:
         """Events that stand, or will when the open transaction commits; not what was rolled back."""
-        pending = (
-            hook.ids
-            for _, hook, _ in connection.run_on_commit
-            if isinstance(hook, _Emitted) and hook.run is self
-        )
+        hooks = [function for _, function, *_ in connection.run_on_commit]
+        pending = [h.ids for h in hooks if isinstance(h, _Emitted) and h.run is self]
         return self.emitted.union(*pending)
 
 
