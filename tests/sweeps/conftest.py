@@ -108,14 +108,15 @@ def spare_redis() -> Iterator[Redis]:
 
 
 @pytest.fixture
-def start_worker(spare_redis: Redis, tmp_path: Path) -> Iterator[Callable[[], None]]:
+def start_worker(spare_redis: Redis, tmp_path: Path) -> Iterator[Callable[..., None]]:
     """Each call starts a stock Celery worker with one child and no beat."""
     workers: list[subprocess.Popen[bytes]] = []
 
-    def start() -> None:
+    def start(*, relay_grace: timedelta = SECOND) -> None:
         environment = os.environ | {
             "BROKER": spare_redis.url,
             "DJANGO_SETTINGS_MODULE": "tests.sweeps.worker_settings",
+            "RELAY_GRACE": str(relay_grace.seconds),
         }
         name = f"worker-{len(workers)}"
         command = f"celery -A tests.sweeps.worker worker -n {name}@%h -c 1 -Q effects,payments"

@@ -10,7 +10,10 @@ from tests.settings import *  # noqa: F403  # everything else is as in the other
 CELERY_BROKER_URL = os.environ["BROKER"]
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_TASK_DEFAULT_QUEUE = "the-projects-own"
-RELIABLE_EFFECTS = {"TRANSPORT": "auto", "RELAY_GRACE": timedelta(seconds=1)}
+RELIABLE_EFFECTS = {
+    "TRANSPORT": "auto",
+    "RELAY_GRACE": timedelta(seconds=int(os.environ["RELAY_GRACE"])),
+}
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
