@@ -1,16 +1,17 @@
 """
 What a person may do to a delivery: redrive it, or give it up. The same row, guarded, never deleted.
 
-Both take one row at a time and go on after a bad one; both say how many they changed.
+Both take a batch at a time, go on after a bad row, and say which they changed.
 """
 
 from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from typing import Any
 
 from django.db import Error, transaction
@@ -23,6 +24,8 @@ from .states import CANCELLABLE, REDRIVABLE, Reason, State
 
 logger = logging.getLogger("reliable_effects")
 
+_BATCH = 500  # rows in one statement
+
 
 def redrive(rows: DeliveryQuerySet, *, by: str, why: str) -> list[Delivery]:
     """
@@ -31,40 +34,33 @@ def redrive(rows: DeliveryQuerySet, *, by: str, why: str) -> list[Delivery]:
     Those that wait, run or succeeded are left alone. *by* and *why* go to the log and the signal;
     the admin writes its own entry. Gives the rows that were changed.
     """
-    changed, using = [], rows.db
-    for row in rows.filter(state__in=REDRIVABLE).iterator(chunk_size=500):
-        if _change(using, row, "redriven", by, why, **_redriven(row)):
-            changed.append(row)
-            told = partial(
-                signals.delivery_redriven.send_robust,
-                registry.find_effect(row.effect),
-                delivery_id=row.pk,
-                key=row.key,
-                using=using,
-                by=by,
-                why=why,
-            )
-            # At once, but for callers with a transaction of their own, who may still take it back.
-            transaction.on_commit(told, using=using, robust=True)
+    changed = _change(rows.filter(state__in=REDRIVABLE), "redriven", _redriven, by, why)
+    for row in changed:
+        told = partial(
+            signals.delivery_redriven.send_robust,
+            registry.find_effect(row.effect),
+            delivery_id=row.pk,
+            key=row.key,
+            using=rows.db,
+            by=by,
+            why=why,
+        )
+        # At once, but for callers with a transaction of their own, who may still take it back.
+        transaction.on_commit(told, using=rows.db, robust=True)
     return changed
 
 
 def cancel(rows: DeliveryQuerySet, *, by: str, why: str) -> list[Delivery]:
     """Give *rows* up. What runs is left alone: nobody can call it back. Gives what was changed."""
-    return [
-        row
-        for row in rows.filter(state__in=CANCELLABLE).iterator(chunk_size=500)
-        if _change(
-            rows.db, row, "cancelled", by, why,
-            look_at=None, reason="", finished_at=DbNow(), state=State.CANCELLED,
-        )
-    ]  # fmt: skip
+    return _change(rows.filter(state__in=CANCELLABLE), "cancelled", _cancelled, by, why)
 
 
-def _redriven(row: Delivery) -> dict[str, Any]:
-    notes = {k: v for k, v in (row.notes or {}).items() if k == "round"}
-    if row.state != State.UNCERTAIN:  # an ended row begins a new round: its emits are new
-        notes["round"] = notes.get("round", 0) + 1
+Values = dict[str, Any]
+
+
+def _redriven(state: State, round_: int) -> Values:
+    if state != State.UNCERTAIN:  # an ended row begins a new round: its emits are new
+        round_ += 1
     return {
         "attempts": 0,
         "hints": 0,
@@ -72,24 +68,52 @@ def _redriven(row: Delivery) -> dict[str, Any]:
         "look_at": DbNow(),
         "finished_at": None,
         "reason": "",
-        "notes": notes or None,
+        "notes": {"round": round_} if round_ else None,
         "state": State.PENDING,
     }
 
 
-def _change(using: str, row: Delivery, verb: str, by: str, why: str, **values: Any) -> bool:
-    """One guarded UPDATE: only from the state that was read, and only while nobody runs it."""
-    free = Delivery.objects.using(using).filter(pk=row.pk, state=row.state, claim_token=None)
-    try:
-        # A savepoint where the caller has a transaction open: else one bad row would spoil it.
-        with transaction.atomic(using=using):
-            won = free.update(**values) == 1
-    except Error:
-        logger.exception("%s of delivery %d failed; the others go on", verb, row.pk)
-        return False
-    if won:
+def _cancelled(_state: State, _round: int) -> Values:
+    return {"look_at": None, "reason": "", "finished_at": DbNow(), "state": State.CANCELLED}
+
+
+def _change(
+    rows: DeliveryQuerySet, verb: str, values: Callable[[State, int], Values], by: str, why: str
+) -> list[Delivery]:
+    """Change *rows* a batch at a time, those together that get the same values."""
+    found = rows.iterator(chunk_size=_BATCH)
+    changed: list[Delivery] = []
+    while batch := list(islice(found, _BATCH)):
+        alike: dict[tuple[State, int], list[Delivery]] = {}
+        for row in batch:
+            kind = State(row.state), (row.notes or {}).get("round", 0)
+            alike.setdefault(kind, []).append(row)
+        for (state, round_), same in alike.items():
+            changed += _change_alike(rows.db, same, state, values(state, round_))
+    for row in changed:
         logger.info("%s %s delivery=%d by=%r why=%r", verb, row.effect, row.pk, by, why)
-    return won
+    return changed
+
+
+def _change_alike(using: str, rows: list[Delivery], state: State, values: Values) -> list[Delivery]:
+    """
+    One guarded UPDATE: only from the state that was read, and only while nobody runs them.
+
+    Where the database refuses, one at a time, so that a bad row stays behind alone.
+    """
+    free = Delivery.objects.using(using).filter(state=state, claim_token=None)
+    try:
+        # A savepoint where the caller has a transaction open: else an error would spoil it.
+        with transaction.atomic(using=using):
+            locked = free.filter(pk__in=[row.pk for row in rows]).select_for_update()
+            won = set(locked.order_by("pk").values_list("pk", flat=True))
+            free.filter(pk__in=won).update(**values)
+    except Error:
+        if len(rows) > 1:
+            return [each for row in rows for each in _change_alike(using, [row], state, values)]
+        logger.exception("delivery %d could not be changed; the others go on", rows[0].pk)
+        return []
+    return [row for row in rows if row.pk in won]
 
 
 # What will be done, said beforehand
