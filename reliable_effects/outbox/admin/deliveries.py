@@ -188,7 +188,9 @@ class DeliveryAdmin(RemedyAdmin):
 
     @admin.display(description="deliveries")
     def siblings(self, row: Delivery) -> str:
-        others = Delivery.objects.using(row._state.db).filter(event_id=row.event_id)  # the alias this row came from
+        others = Delivery.objects.using(row._state.db).filter(
+            event_id=row.event_id
+        )  # the alias this row came from
         return deliveries_table(others.exclude(pk=row.pk), self.admin_site.name)
 
 

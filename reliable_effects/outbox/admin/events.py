@@ -44,5 +44,7 @@ class OutboxEventAdmin(ReadOnlyAdmin):
 
     @admin.display(description="deliveries")
     def deliveries(self, row: OutboxEvent) -> str:
-        rows = Delivery.objects.using(row._state.db).filter(event_id=row.pk)  # the alias this row came from
+        rows = Delivery.objects.using(row._state.db).filter(
+            event_id=row.pk
+        )  # the alias this row came from
         return deliveries_table(rows, self.admin_site.name)
