@@ -6,6 +6,7 @@ import json
 from uuid import UUID
 
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models.expressions import Combinable
 
 from ..clock import DbNow
 from ..conf import settings
@@ -51,9 +52,13 @@ def _row(delivery: NewDelivery) -> Delivery:
         effect=delivery.effect,
         key=delivery.key,
         queue=delivery.queue,
-        look_at=DbNow() + settings().relay_grace if delivery.hinted else DbNow(),
+        look_at=_look_at(delivery),
         hints=int(delivery.hinted),
     )
+
+
+def _look_at(delivery: NewDelivery) -> Combinable:
+    return DbNow() + settings().relay_grace if delivery.hinted else DbNow()
 
 
 def _write_over(using: str, batch: Batch) -> dict[UUID, int]:
@@ -85,11 +90,10 @@ def _promise_again(rows: DeliveryQuerySet, row: Delivery, new: NewDelivery) -> b
     )
     if not (never_begun or ended_without_acting):
         return False
-    look_at = DbNow() + settings().relay_grace if new.hinted else DbNow()
     change = {
         "event_id": new.event_id,
         "queue": new.queue,
-        "look_at": look_at,
+        "look_at": _look_at(new),
         "hints": int(new.hinted),
     }
     if ended_without_acting:
