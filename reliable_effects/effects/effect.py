@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
 from typing import (
     Any,
     Generic,
-    Literal,
     Protocol,
-    TypedDict,
     TypeVar,
     Unpack,
     get_args,
@@ -27,17 +24,13 @@ from .context import EffectContext
 from .event import Event
 from .keys import debt_key, delivery_key
 from .names import checked_names, declared_at
+from .options import Options, SubjectGone, check_options, refuse_deferred
 from .owed import ONCE, Debt, OwedQuery
 from .registry import Emitted, registry
 
 S = TypeVar("S")
 P = TypeVar("P")
 Q = TypeVar("Q", bound=Callable[[], QuerySet[Any]])
-
-SubjectGone = Literal["poison", "skip", "run"]
-
-_MOST_ATTEMPTS = 2**15 - 1  # a smallint counts them
-_LONGEST_QUEUE = 100  # characters in a row
 
 
 @dataclass(eq=False, kw_only=True)
@@ -149,22 +142,6 @@ class Effect(Generic[S, P]):
         return attach
 
 
-class Options(TypedDict, total=False):
-    """What an effect may say besides what it is about."""
-
-    aliases: Sequence[str]
-    max_attempts: int | None
-    backoff: Backoff | None
-    timeout: timedelta | None
-    max_runtime: timedelta | None
-    queue: str | None
-    dependency: str
-    expires_after: timedelta | None
-    harmless_to_repeat: bool
-    atomic: bool
-    subject_gone: SubjectGone
-
-
 class Declare(Protocol):
     """Where no event says it, the function's own annotations are the types."""
 
@@ -245,13 +222,13 @@ def effect(
         raise ValueError(
             f"Effect {name!r}: subject_gone={subject_gone!r}; 'poison', 'skip', 'run'?"
         )
-    _check_options(name, spans, max_attempts, queue)
+    check_options(name, spans, max_attempts, queue)
     for asked, question in (("verify", verify), ("still_needed", still_needed)):
         if question is not None:
-            _refuse_deferred(f"{asked}= of effect {name!r}", question)
+            refuse_deferred(f"{asked}= of effect {name!r}", question)
 
     def declare(function: Callable[[Any, EffectContext[Any]], None]) -> Effect[Any, Any]:
-        _refuse_deferred(f"Effect {name!r}", function)
+        refuse_deferred(f"Effect {name!r}", function)
         made: Effect[Any, Any] = Effect(
             function=function,
             name=name,
@@ -277,30 +254,3 @@ def effect(
         return made
 
     return declare
-
-
-def _check_options(name: str, spans: Mapping[str, Any], max_attempts: Any, queue: Any) -> None:
-    for option, span in spans.items():
-        if span is not None and (not isinstance(span, timedelta) or span <= timedelta(0)):
-            raise ValueError(f"Effect {name!r}: {option}={span!r}; give a positive timedelta.")
-    if max_attempts is not None and not 1 <= max_attempts <= _MOST_ATTEMPTS:
-        raise ValueError(
-            f"Effect {name!r}: max_attempts={max_attempts}; give 1 to {_MOST_ATTEMPTS},"
-            " the first run counts."
-        )
-    if queue is not None and not 1 <= len(queue) <= _LONGEST_QUEUE:
-        raise ValueError(
-            f"Effect {name!r}: queue={queue!r}; give a name of 1 to {_LONGEST_QUEUE} characters."
-        )
-
-
-def _refuse_deferred(what: str, function: Callable[..., Any]) -> None:
-    """What returns before it has run would count as done, and its coroutine as a yes."""
-    called = getattr(function, "__call__", None)  # noqa: B004  # of an object with async __call__
-    if any(map(iscoroutinefunction, (function, called))) or isasyncgenfunction(function):
-        raise TypeError(
-            f"{what} is an async def. Django has no async atomic(), so it needs to be a plain"
-            " function: write `def`, and call asgiref.sync.async_to_sync inside."
-        )
-    if isgeneratorfunction(function):
-        raise TypeError(f"{what} is a generator: calling it would run nothing. Take out `yield`.")
