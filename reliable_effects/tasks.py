@@ -9,13 +9,19 @@ from __future__ import annotations
 from typing import Any
 
 from celery import shared_task
-from celery.signals import worker_process_init, worker_ready, worker_shutdown
+from celery.signals import (
+    celeryd_after_setup,
+    worker_process_init,
+    worker_ready,
+    worker_shutdown,
+)
 
 from .conf import settings
 from .outbox import timeout
 from .outbox.deliver import on_hint
 from .outbox.kept_connections import kept_connections
-from .outbox.sweeps import PRUNE, RELAY, RESCUE, Timer, sweep
+from .outbox.sweeper import SweeperProcess, SweeperThread
+from .outbox.sweeps import PRUNE, RELAY, RESCUE, sweep
 
 _DAY = 86_400  # seconds; a project's own time limit is not about our batches: leases are
 _LIMITS: dict[str, Any] = {
@@ -58,20 +64,31 @@ def _sweep(name: str) -> None:
 
 # Workers sweep on a timer of their own, so that nothing depends on beat.
 
-_timers: list[Timer] = []
+_sweepers: list[SweeperProcess | SweeperThread] = []
+
+
+@celeryd_after_setup.connect(weak=False)
+def _sweep_beside_the_pool(instance: Any, **_: Any) -> None:
+    """Before the pool is started and anything is opened: that is the moment to fork."""
+    if settings().sweep_in_workers and instance.pool_cls.uses_semaphore:  # prefork, of all pools
+        _start(SweeperProcess())
 
 
 @worker_ready.connect(weak=False)
-def _start_sweeping(**_: Any) -> None:
-    if settings().sweep_in_workers:
-        _timers.append(Timer())
-        _timers[-1].start()
+def _sweep_in_the_pool(**_: Any) -> None:
+    if settings().sweep_in_workers and not _sweepers:
+        _start(SweeperThread())
+
+
+def _start(sweeper: SweeperProcess | SweeperThread) -> None:
+    _sweepers.append(sweeper)
+    sweeper.start()
 
 
 @worker_shutdown.connect(weak=False)
 def _stop_sweeping(**_: Any) -> None:
-    while _timers:
-        _timers.pop().stop()
+    while _sweepers:
+        _sweepers.pop().stop()
 
 
 @worker_process_init.connect(weak=False)

@@ -74,8 +74,7 @@ def deliver(using: str, ids: Iterable[int], *, hand_on: HandOn = dispatch.send) 
     for row in strangers:
         unknown.put_off(row)
     line = _Line.of([row for row in seen if row.effect is not None])
-    for others in line.others:
-        _hand_on(using, others, hand_on)
+    _hand_on(using, line.others, hand_on)
     try:
         begun = _run_group(using, line.group, hand_on) if line.group else 0
         return begun + _run_singly(using, line.singles, hand_on)
@@ -144,7 +143,7 @@ def _run_singly(using: str, rows: Sequence[Seen], hand_on: HandOn) -> int:
             settle.settle(held, verdict)
             held = None
     if waiting:
-        _hand_on(using, waiting, hand_on)
+        _hand_on(using, [waiting], hand_on)
     return begun
 
 
@@ -159,7 +158,7 @@ def _run_group(using: str, rows: Sequence[Seen], hand_on: HandOn) -> int:
         if place and time.monotonic() > bound:
             rest = held[place:]
             release_together(rest)
-            _send_on(using, rest[0].queue, [unrun.id for unrun in rest], hand_on)
+            hand_on(using, rest[0].queue, [unrun.id for unrun in rest])  # free, if nobody hears it
             held = held[:place]
             break
         verdict = run(claimed, subject=subjects.get(claimed.id))
@@ -183,17 +182,18 @@ def _complete_group(done: Sequence[tuple[Claimed, Succeeded]]) -> None:
         settle.tell_success(claimed, verdict, won=claimed.id in ours)
 
 
-def _hand_on(using: str, rows: Sequence[Seen], hand_on: HandOn) -> None:
-    by_queue: dict[str, list[int]] = {}
-    for row in rows:
-        by_queue.setdefault(row.queue, []).append(row.id)
-    for queue, ids in by_queue.items():
-        _send_on(using, queue, ids, hand_on)
-
-
-def _send_on(using: str, queue: str, ids: Sequence[int], hand_on: HandOn) -> None:
-    if not hand_on(using, queue, ids):
+def _hand_on(using: str, hints: Sequence[Sequence[Seen]], hand_on: HandOn) -> None:
+    """Send each of *hints* on; what cannot be sent is put back into the line, in one statement."""
+    unsent: list[int] = []
+    for rows in hints:
+        by_queue: dict[str, list[int]] = {}
+        for row in rows:
+            by_queue.setdefault(row.queue, []).append(row.id)
+        for queue, ids in by_queue.items():
+            if not hand_on(using, queue, ids):
+                unsent += ids
+    if unsent:
         # No broker to say it: then whoever sweeps next may take them at once.
         # No state in the WHERE (see claim.look): only what waits has a look_at.
-        rows = Delivery.objects.using(using).filter(pk__in=list(ids), look_at__isnull=False)
-        rows.filter(due_at__lte=DbNow()).update(look_at=DbNow())
+        rows_unsent = Delivery.objects.using(using).filter(pk__in=unsent, look_at__isnull=False)
+        rows_unsent.filter(due_at__lte=DbNow()).update(look_at=DbNow())

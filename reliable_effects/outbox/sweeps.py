@@ -8,14 +8,12 @@ turn, so any number of them may run. One sweep that fails never keeps another fr
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable
 from datetime import timedelta
 
 from django.db import Error, connections
 
 from ..conf import settings
-from . import dispatch
 from .heartbeat import Swept, Turn, report, take_turn
 from .prune import prune
 from .relay import relay
@@ -81,31 +79,3 @@ def _sweeps() -> dict[str, tuple[timedelta, Callable[[str, Turn], Swept]]]:
         RESCUE: (known.rescue_period, rescue),
         PRUNE: (known.prune_period, lambda using, _: prune(using)),
     }
-
-
-class Timer:
-    """A daemon thread that sweeps until it is stopped. One per worker's main process."""
-
-    def __init__(self) -> None:
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="effects-sweeps", daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._stopped.set()
-
-    def _run(self) -> None:
-        # Half the shortest period, so that the turn is met within it.
-        pause = min(settings().relay_period, settings().rescue_period).total_seconds() / 2
-        while not self._stopped.wait(pause):
-            try:
-                sweep_all(with_relay=dispatch.is_configured())
-            except Exception:
-                # The last line of defence: a timer that dies is a sweep that stops.
-                logger.exception("the sweeps' timer goes on")
-            finally:
-                # The worker forks its children from this process: no open connection may be
-                # there to be inherited.
-                connections.close_all()

@@ -24,6 +24,8 @@ from typing import Any
 from ..conf import settings
 from ..exceptions import EffectTimeout
 
+_STDERR = 2  # the descriptor, where a daemon has no sys.__stderr__
+
 _enforced = False
 
 
@@ -96,7 +98,7 @@ def _kill_after(lease: timedelta) -> None:
     left = None if _kill_at is None else _kill_at - time.monotonic()
     if left is not None and seconds - slack <= left <= seconds:
         return
-    faulthandler.dump_traceback_later(seconds, exit=True, file=sys.__stderr__)
+    faulthandler.dump_traceback_later(seconds, exit=True, file=sys.__stderr__ or _STDERR)
     _kill_at = time.monotonic() + seconds
 
 

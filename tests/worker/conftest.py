@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -37,29 +37,44 @@ def running(command: Sequence[str], log: Path, **environment: str) -> Iterator[W
         sys.stdout.write(log.read_text(errors="replace"))  # shown where the test failed
 
 
+def _effects_worker(folder: Path) -> AbstractContextManager[Worker]:
+    return running(["django", "effects_worker", "--processes", "2"], folder / "log")
+
+
+def _celery_worker(redis_server, folder: Path) -> AbstractContextManager[Worker]:
+    redis_server.wipe()
+    command = ["celery", "-A", "tests.worker.celery_app", "worker", "-c", "2", "-Q", "effects"]
+    return running([*command, "-l", "INFO"], folder / "log", TEST_BROKER=redis_server.url)
+
+
 @pytest.fixture
 def effects_worker(tmp_path: Path) -> Iterator[Worker]:
-    with running(["django", "effects_worker", "--processes", "2"], tmp_path / "log") as worker:
+    with _effects_worker(tmp_path) as worker:
+        yield worker
+
+
+@pytest.fixture
+def celery_worker(redis_server, tmp_path: Path) -> Iterator[Worker]:
+    with _celery_worker(redis_server, tmp_path) as worker:
         yield worker
 
 
 @pytest.fixture(scope="class")
 def effects_worker_for_all(
-    django_db_setup: None, tmp_path_factory: pytest.TempPathFactory
+    django_db_setup: None,  # noqa: ARG001  # its database
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Worker]:
     """One for a class of tests: it has to survive what each of them does to it."""
-    log = tmp_path_factory.mktemp("effects_worker") / "log"
-    with running(["django", "effects_worker", "--processes", "2"], log) as worker:
+    with _effects_worker(tmp_path_factory.mktemp("effects_worker")) as worker:
         yield worker
 
 
 @pytest.fixture(scope="class")
 def celery_worker_for_all(
-    django_db_setup: None, redis_server, tmp_path_factory: pytest.TempPathFactory
+    django_db_setup: None,  # noqa: ARG001  # its database
+    redis_server,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Worker]:
     """The same, a stock Celery worker on Redis."""
-    redis_server.wipe()
-    command = ["celery", "-A", "tests.worker.celery_app", "worker", "-c", "2", "-Q", "effects"]
-    log = tmp_path_factory.mktemp("celery_worker") / "log"
-    with running([*command, "-l", "INFO"], log, TEST_BROKER=redis_server.url) as worker:
+    with _celery_worker(redis_server, tmp_path_factory.mktemp("celery_worker")) as worker:
         yield worker
