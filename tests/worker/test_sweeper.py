@@ -60,6 +60,8 @@ def test_a_sweeper_ends_with_its_worker(celery_worker, sweepers):
 def test_a_worker_that_stops_takes_its_sweeper_along(celery_worker, sweepers):
     """And does not wait for it longer than for a moment."""
     (sweeper,) = sweepers()
+    promise(effects.innocent)
+    eventually(lambda: all_succeeded(effects.innocent), within=30)  # it is up
 
     celery_worker.send_signal(signal.SIGTERM)
 
