@@ -83,6 +83,7 @@ MOVES: dict[State, dict[State, str]] = {
     },
     State.POISONED: {
         State.PENDING: "redriven by a person, or a worker knows its effect again",
+        State.UNCERTAIN: "a worker knows its effect again, and can ask what became of it",
         State.CANCELLED: "a person gave it up",
     },
 }

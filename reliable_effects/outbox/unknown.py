@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from .. import signals
-from ..clock import DbNow
+from ..clock import DbNow, read_clock
 from ..conf import settings
 from ..effects.registry import registry
 from . import finish
@@ -23,6 +23,7 @@ from .states import Reason, State
 
 logger = logging.getLogger("reliable_effects")
 
+_WAS_UNCERTAIN = "was_uncertain"  # in Delivery.notes of what was set aside as unknown
 SINCE = "unknown_since"  # in Delivery.notes; any claim clears it
 _REVIVE_AT_MOST = 1000  # rows a sweep
 
@@ -30,17 +31,21 @@ _REVIVE_AT_MOST = 1000  # rows a sweep
 def put_off(row: Seen) -> None:
     """Out of the line for a minute, no attempt spent; set aside when nobody has known it for long."""
     notes = row.notes or {}
-    since = _since(notes)
+    now = read_clock(row.using)
+    since = _since(notes, now)
     # Guarded by what was seen: a claim in between has changed `hints` or the state.
     rows = Delivery.objects.using(row.using).filter(
         pk=row.id, state=row.state, claim_token=None, due_at__lte=DbNow(), look_at__isnull=False
     )
-    if _too_long(since):
+    if now - since > settings().max_unknown:
+        # What may have happened must come back as that, not to be run again unasked.
+        was = {_WAS_UNCERTAIN: True} if row.state == State.UNCERTAIN else {}
         if rows.update(
             look_at=None,
             hints=0,
             finished_at=DbNow(),
             reason=Reason.UNKNOWN_EFFECT,
+            notes=(notes | was) or None,
             state=State.POISONED,
         ):
             _tell_poisoned(row.using, row.id, Reason.UNKNOWN_EFFECT)
@@ -55,8 +60,9 @@ def put_off(row: Seen) -> None:
 
 def put_back(claimed: Claimed) -> None:
     """The same for a payload of a later version, which is only seen after the claim."""
-    since = _since(claimed.notes)
-    if _too_long(since):
+    now = read_clock(claimed.using)
+    since = _since(claimed.notes, now)
+    if now - since > settings().max_unknown:
         message = "its payload is of a later version than any worker has known"
         if finish.poison(
             claimed, Reason.UNREADABLE, Attempt.Outcome.REFUSED, None, message, begun=False
@@ -80,16 +86,12 @@ def _tell_poisoned(using: str, pk: int, reason: Reason) -> None:
     )
 
 
-def _since(notes: Mapping[str, Any]) -> datetime:
-    """Since when nobody knows it: from now on, where that is not noted, or not readable."""
+def _since(notes: Mapping[str, Any], now: datetime) -> datetime:
+    """Since when nobody knows it: from *now* on, where that is not noted, or not readable."""
     try:
         return datetime.fromisoformat(notes[SINCE]).astimezone(UTC)
     except (KeyError, TypeError, ValueError):
-        return datetime.now(UTC)
-
-
-def _too_long(since: datetime) -> bool:
-    return datetime.now(UTC) - since > settings().max_unknown
+        return now
 
 
 def revive(using: str) -> int:
@@ -99,8 +101,9 @@ def revive(using: str) -> int:
     freed = 0
     for pk, notes in known.values_list("pk", "notes")[:_REVIVE_AT_MOST]:
         was = notes if isinstance(notes, dict) else {}
-        kept = {k: v for k, v in was.items() if k != SINCE} or None
+        kept = {k: v for k, v in was.items() if k not in (SINCE, _WAS_UNCERTAIN)} or None
+        state = State.UNCERTAIN if was.get(_WAS_UNCERTAIN) else State.PENDING
         freed += rows.filter(pk=pk).update(
-            reason="", finished_at=None, look_at=DbNow(), notes=kept, state=State.PENDING
+            reason="", finished_at=None, look_at=DbNow(), notes=kept, state=state
         )
     return freed

@@ -70,6 +70,20 @@ def test_what_was_unknown_comes_back_when_a_worker_knows_it(make_effect):
     assert delivery.reason == ""
 
 
+def test_what_may_have_happened_comes_back_as_that(make_effect):
+    """Set aside as unknown and known again, it is asked about before it is run again."""
+    delivery = uncertain_delivery("late.effect", notes={unknown.SINCE: LONG_AGO})
+    carry_out(delivery)
+    assert delivery.reason == Reason.UNKNOWN_EFFECT
+    make_effect(name="late.effect", verify=lambda _subject, _ctx: True)
+
+    rescue("default", Turn(None))
+
+    delivery.refresh_from_db()
+    assert delivery.state == State.UNCERTAIN
+    assert delivery.look_at is not None
+
+
 def test_a_known_claim_clears_the_mark(make_effect):
     """The next time it is unknown the day begins anew."""
     delivery = pending_delivery(make_effect(), notes={unknown.SINCE: LONG_AGO, "round": 1})
