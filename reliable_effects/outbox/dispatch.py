@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
-from functools import cache
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -133,9 +132,20 @@ def _read_unconsumed(using: str) -> None:
 # The transport
 
 
-@cache
+_publishers: dict[str, Publisher | None] = {}  # by the transport; one, but for tests
+
+
 def _publisher() -> Publisher | None:
-    send_hint = _transport(settings().transport)
+    transport = settings().transport
+    if transport not in _publishers:
+        # The first requests of a process may all stand here at once: one of them wins, and its
+        # publisher is everybody's, so that a hung broker is waited for once.
+        _publishers.setdefault(transport, _make_publisher(transport))
+    return _publishers[transport]
+
+
+def _make_publisher(transport: str) -> Publisher | None:
+    send_hint = _transport(transport)
     if send_hint is None:
         return None
     return Publisher(send_hint, patience=settings().publish_patience, rest=settings().publish_rest)
@@ -195,7 +205,7 @@ def silence() -> None:
 def forget_transport(*, setting: str = NAME, **_: Any) -> None:
     """Read the settings again before the next hint (they changed, or a test wants a new broker)."""
     if setting == NAME:
-        _publisher.cache_clear()
+        _publishers.clear()
         _unconsumed.clear()
         _read_at.clear()
 
