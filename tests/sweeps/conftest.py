@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from threading import Barrier, Thread
+from threading import Barrier, Event, Thread
 from typing import Any
 
 import pytest
-from django.db import connection, connections
+from django.db import connection, connections, transaction
 
 from reliable_effects.clock import read_clock
 from reliable_effects.outbox import dispatch, heartbeat, low_water, prune, rescue
@@ -76,6 +76,29 @@ def at_once(times: int, work: Callable[[], Any]) -> list[Any]:
     for thread in threads:
         thread.join(60)
     return results
+
+
+@contextmanager
+def locked(*rows: Delivery) -> Iterator[None]:
+    """Somebody's open transaction holds *rows*, until the block ends (or ten seconds are over)."""
+    holds, done = Event(), Event()
+
+    def hold() -> None:
+        with transaction.atomic():
+            list(Delivery.objects.select_for_update().filter(pk__in=[row.pk for row in rows]))
+            holds.set()
+            done.wait(10)
+        connections.close_all()
+
+    thread = Thread(target=hold)
+    thread.start()
+    assert holds.wait(10)
+    try:
+        yield
+        assert thread.is_alive(), "it waited for the lock"
+    finally:
+        done.set()
+        thread.join(20)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from django.db import connection
 
 from reliable_effects import clock, signals
 from reliable_effects.clock import DbNow
@@ -26,7 +27,7 @@ from tests.outbox.conftest import (
     runs_of,
 )
 from tests.shop.effects import wrap
-from tests.sweeps.conftest import DAY, HOUR, SECOND, from_now, refusing
+from tests.sweeps.conftest import DAY, HOUR, SECOND, from_now, locked, refusing
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -258,6 +259,17 @@ def test_the_sweep_s_absence_is_measured_by_its_heartbeat():
 
 
 # One bad row
+
+
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite locks no rows")
+def test_a_row_that_somebody_holds_keeps_no_other_waiting():
+    """An `atomic` effect's heartbeat locks its row for as long as the effect runs."""
+    held, other = expired_delivery(), expired_delivery()
+
+    with locked(held):
+        rescued(held, other)
+
+    assert (held.state, other.state) == (State.RUNNING, State.PENDING)
 
 
 def test_a_row_that_cannot_be_written_stops_no_other(caplog):
