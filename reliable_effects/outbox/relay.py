@@ -96,8 +96,14 @@ def take(using: str, queue: str, limit: int) -> list[Taken]:
 
 def put_back(using: str, ids: Sequence[int]) -> None:
     """They were marked, and not hinted after all. What a worker has had meanwhile is its own."""
-    rows = Delivery.objects.using(using).filter(pk__in=list(ids), state__in=WAITING, hints__gt=0)
-    rows.filter(look_at__isnull=False).update(look_at=DbNow(), hints=F("hints") - 1)
+    rows = Delivery.objects.using(using)
+    # No state in the WHERE (see claim.look): only what waits has a look_at.
+    marked = rows.filter(pk__in=list(ids), look_at__isnull=False, hints__gt=0)
+    with transaction.atomic(using=using):
+        # Whoever has one locked, claims it or promises it anew; in another order, maybe, than ours.
+        free = marked.select_for_update(skip_locked=True).order_by("pk")
+        pks = list(free.values_list("pk", flat=True))
+        rows.filter(pk__in=pks).update(look_at=DbNow(), hints=F("hints") - 1)
 
 
 def _relay_queue(using: str, queue: str, swept: Swept) -> None:

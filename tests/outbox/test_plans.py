@@ -14,6 +14,7 @@ from django.test.utils import CaptureQueriesContext
 from reliable_effects.outbox.deliver import deliver
 from reliable_effects.outbox.models import Delivery, OutboxEvent
 from reliable_effects.outbox.pace import pace
+from reliable_effects.outbox.relay import put_back
 from reliable_effects.outbox.states import State
 from tests.outbox.conftest import an_event
 
@@ -61,6 +62,21 @@ def test_every_statement_about_known_rows_goes_by_the_primary_key(options, burst
         assert "reliable_effects_delivery_pkey" in plan, (statement, plan)
         assert not [name for name in PARTIAL if name in plan], (statement, plan)
         assert "Seq Scan on reliable_effects_delivery" not in plan, (statement, plan)
+
+
+def test_what_could_not_be_hinted_is_put_back_by_the_primary_key(burst):
+    """The broker fails when there is most to say."""
+    ids = burst()
+    Delivery.objects.filter(pk__in=ids).update(hints=1)
+
+    with CaptureQueriesContext(connection) as queries:
+        put_back("default", ids[:50])
+
+    statements = [q["sql"] for q in queries if TABLE in q["sql"]]
+    assert len(statements) == 2
+    for statement in statements:
+        plan = _plan(statement)
+        assert "reliable_effects_delivery_pkey" in plan, (statement, plan)
 
 
 def test_a_failed_attempt_is_written_by_the_primary_key(burst, make_effect):

@@ -5,11 +5,12 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from django.db import connection
 
 from reliable_effects.clock import DbNow
 from reliable_effects.outbox import low_water
 from reliable_effects.outbox.models import Delivery
-from reliable_effects.outbox.relay import relay, take
+from reliable_effects.outbox.relay import put_back, relay, take
 from reliable_effects.outbox.states import Flag, State
 from tests.outbox.conftest import (
     carry_out,
@@ -21,7 +22,7 @@ from tests.outbox.conftest import (
     uncertain_delivery,
 )
 from tests.sweeps import transport
-from tests.sweeps.conftest import DAY, HOUR, SECOND, at_once, from_now, refusing
+from tests.sweeps.conftest import DAY, HOUR, SECOND, at_once, from_now, locked, refusing
 from tests.waiting import eventually
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("_transport")]
@@ -170,6 +171,17 @@ def test_what_is_claimed_meanwhile_is_not_put_back(monkeypatch):
 
     row.refresh_from_db()
     assert (row.state, row.claim_token, row.look_at) == (State.RUNNING, 7, None)
+
+
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite locks no rows")
+def test_what_somebody_holds_is_not_waited_for():
+    """A request that promises many debts again holds them for long, and in an order of its own."""
+    held, other = pending_delivery(hints=1), pending_delivery(hints=1)
+
+    with locked(held):
+        put_back("default", [held.pk, other.pk])
+
+    assert sorted(Delivery.objects.values_list("pk", "hints")) == [(held.pk, 1), (other.pk, 0)]
 
 
 def test_while_the_broker_is_down_nothing_is_marked():
