@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from django.db import connection
+from django.db import connection, connections
 
 from reliable_effects.clock import DbNow
 from reliable_effects.outbox import low_water
@@ -164,6 +164,7 @@ def test_what_is_claimed_meanwhile_is_not_put_back(monkeypatch):
         Delivery.objects.filter(pk=row.pk).update(
             state=State.RUNNING, look_at=None, hints=0, claim_token=7, lease_expires_at=DbNow()
         )
+        connections.close_all()  # those of the publisher's thread, which lives on
         raise ConnectionResetError
 
     monkeypatch.setattr(transport, "send", hear_but_fail)
