@@ -13,7 +13,7 @@ from ..conf import settings
 from ..exceptions import LeaseLost
 from .batch import Batch, NewDelivery
 from .models import Delivery, DeliveryQuerySet, OutboxEvent
-from .states import Flag, Reason, State
+from .states import Flag, Notes, Reason, State, noted
 
 
 def write(connection: BaseDatabaseWrapper, batch: Batch) -> dict[UUID, int]:
@@ -97,13 +97,13 @@ def _promise_again(rows: DeliveryQuerySet, row: Delivery, new: NewDelivery) -> b
         "hints": int(new.hinted),
     }
     if ended_without_acting:
-        notes = row.notes or {}
+        notes = row.notes if isinstance(row.notes, dict) else {}
         change |= {
             "reason": "",
             "attempts": 0,
             "finished_at": None,
             "due_at": DbNow(),
-            "notes": notes | {"round": notes.get("round", 0) + 1},
+            "notes": notes | {Notes.ROUND: noted(notes, Notes.ROUND) + 1},
         }
     guarded = rows.filter(pk=row.pk, state=row.state, flags=row.flags)
     return guarded.update(**change, state=State.PENDING) == 1

@@ -15,9 +15,13 @@ from ..conf import settings
 from ..exceptions import LeaseLost
 from .batch import Batch
 from .models import Delivery, OutboxEvent
-from .states import Flag, Reason, State
+from .states import Flag, Notes, Reason, State
 
 _EVENT, _DELIVERY = OutboxEvent._meta.db_table, Delivery._meta.db_table
+
+# As `states.noted` reads it: a request must not fail because of what somebody wrote there.
+_ROUND = f"""CASE WHEN old.notes->>'{Notes.ROUND}' ~ '^[0-9]{{1,9}}$'
+            THEN (old.notes->>'{Notes.ROUND}')::int ELSE 0 END"""
 
 # A debt that ended without acting is reopened, one that was never begun moves to the newer event,
 # any other stays as it is; the same event again changes nothing.
@@ -28,8 +32,8 @@ _PROMISED_AGAIN = f"""
         due_at = CASE WHEN old.state = {State.PENDING} THEN old.due_at ELSE excluded.due_at END,
         look_at = excluded.look_at, hints = excluded.hints,
         notes = CASE WHEN old.state = {State.PENDING} THEN old.notes ELSE
-            jsonb_set(coalesce(old.notes, '{{}}'), '{{round}}',
-                      to_jsonb(coalesce((old.notes->>'round')::int, 0) + 1)) END
+            CASE WHEN jsonb_typeof(old.notes) = 'object' THEN old.notes ELSE '{{}}' END
+            || jsonb_build_object('{Notes.ROUND}', {_ROUND} + 1) END
     WHERE old.event_id <> excluded.event_id AND (
         (old.state = {State.SKIPPED} AND old.reason = '{Reason.NOT_NEEDED}')
         OR old.state = {State.CANCELLED}

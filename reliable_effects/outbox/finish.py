@@ -21,7 +21,7 @@ from .claim import Claimed
 from .failures import attempt_row
 from .models import Attempt, Delivery, DeliveryQuerySet
 from .persist import surely
-from .states import Flag, Reason, State
+from .states import Flag, Notes, Reason, State, noted
 
 logger = logging.getLogger("reliable_effects")
 
@@ -74,8 +74,8 @@ def poison(
 def snooze(claimed: Claimed, span: timedelta) -> bool:
     """Later, and no attempt is spent. A new round: what the next run emits is new."""
     notes = claimed.notes | {
-        "snoozed": claimed.notes.get("snoozed", 0) + span.total_seconds(),
-        "round": claimed.notes.get("round", 0) + 1,
+        Notes.SNOOZED: noted(claimed.notes, Notes.SNOOZED) + span.total_seconds(),
+        Notes.ROUND: noted(claimed.notes, Notes.ROUND) + 1,
     }
     due = DbNow() + span
     return _leave(

@@ -20,7 +20,7 @@ from .. import signals
 from ..clock import DbNow
 from ..effects.registry import registry
 from .models import Delivery, DeliveryQuerySet
-from .states import CANCELLABLE, REDRIVABLE, Reason, State
+from .states import CANCELLABLE, REDRIVABLE, Notes, Reason, State, noted
 
 logger = logging.getLogger("reliable_effects")
 
@@ -68,7 +68,7 @@ def _redriven(state: State, round_: int) -> Values:
         "look_at": DbNow(),
         "finished_at": None,
         "reason": "",
-        "notes": {"round": round_} if round_ else None,
+        "notes": {Notes.ROUND: round_} if round_ else None,
         "state": State.PENDING,
     }
 
@@ -86,7 +86,7 @@ def _change(
     while batch := list(islice(found, _BATCH)):
         alike: dict[tuple[State, int], list[Delivery]] = {}
         for row in batch:
-            kind = State(row.state), (row.notes or {}).get("round", 0)
+            kind = State(row.state), int(noted(row.notes, Notes.ROUND))
             alike.setdefault(kind, []).append(row)
         for (state, round_), same in alike.items():
             changed += _change_alike(rows.db, same, state, values(state, round_))

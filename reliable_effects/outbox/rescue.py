@@ -24,7 +24,7 @@ from . import unknown
 from .failures import attempt_row
 from .heartbeat import Swept, Turn
 from .models import Attempt, Delivery
-from .states import Flag, Reason, State
+from .states import Flag, Notes, Reason, State, noted
 
 logger = logging.getLogger("reliable_effects")
 
@@ -122,8 +122,8 @@ def _move(row: Delivery, *, forgive: bool) -> dict[str, Any]:
         given_back = 0 if verifying else 1  # to verify spends none
         flags |= Flag.FORGIVEN
     else:
-        notes = notes | {"kills": _kills(notes) + 1}
-    killer = _kills(notes) >= settings().max_kills
+        notes = notes | {Notes.KILLS: noted(notes, Notes.KILLS) + 1}
+    killer = noted(notes, Notes.KILLS) >= settings().max_kills
     move: dict[str, Any] = {
         "look_at": DbNow(),
         "attempts": F("attempts") - given_back,
@@ -138,11 +138,6 @@ def _move(row: Delivery, *, forgive: bool) -> dict[str, Any]:
         gone = {"look_at": None, "reason": Reason.KILLED_WORKERS, "finished_at": DbNow()}
         return move | gone | {"state": State.POISONED}
     return move | {"state": State.PENDING}
-
-
-def _kills(notes: dict[str, Any]) -> int:
-    kills = notes.get("kills", 0)
-    return kills if isinstance(kills, int) else 0
 
 
 def _tell(using: str, row: Delivery, move: dict[str, Any]) -> None:

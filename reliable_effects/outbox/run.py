@@ -27,7 +27,7 @@ from .claim import Claimed
 from .models import Attempt, OutboxEvent
 from .pace import pace
 from .run_context import Run, running
-from .states import Reason, State
+from .states import Notes, Reason, State, noted
 from .subjects import MISSING, load_subject
 from .succeed import complete
 from .verdicts import (
@@ -77,7 +77,7 @@ def _note_beginning(claimed: Claimed) -> None:
         changes[unknown.SINCE] = None
     if claimed.verifying:
         # Counted before it is asked, so that a question that kills its worker is counted too.
-        changes["verifies"] = claimed.notes.get("verifies", 0) + 1
+        changes[Notes.VERIFIES] = noted(claimed.notes, Notes.VERIFIES) + 1
     if changes:
         finish.note(claimed, **changes)
 
@@ -224,7 +224,7 @@ def _called(claimed: Claimed, function: Callable[..., Any], subject: Any, ctx: A
         token=claimed.token,
         key=claimed.key,
         generation=claimed.generation,
-        round=claimed.notes.get("round", 0),
+        round=int(noted(claimed.notes, Notes.ROUND)),
     )
     with running(mine):
         return timeout.call(function, subject, ctx)

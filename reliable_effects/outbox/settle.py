@@ -15,7 +15,7 @@ from ..exceptions import EffectTimeout
 from . import finish, unknown
 from .claim import Claimed
 from .models import Attempt
-from .states import Reason
+from .states import Notes, Reason, noted
 from .succeed import succeed
 from .verdicts import (
     DidNotHappen,
@@ -99,9 +99,9 @@ def _settle_failure(claimed: Claimed, exception: BaseException) -> None:
 
 
 def _settle_snooze(claimed: Claimed, span: timedelta) -> None:
-    slept = timedelta(seconds=claimed.notes.get("snoozed", 0)) + span
-    if slept > settings().max_snooze:
-        message = f"snoozed for {slept} in all; RELIABLE_EFFECTS['MAX_SNOOZE'] is its bound"
+    slept = noted(claimed.notes, Notes.SNOOZED) + span.total_seconds()
+    if slept > settings().max_snooze.total_seconds():
+        message = f"snoozed for {slept:.0f} s in all; RELIABLE_EFFECTS['MAX_SNOOZE'] is its bound"
         _poison(claimed, Reason.SNOOZED_OUT, Attempt.Outcome.REFUSED, None, message)
     elif finish.snooze(claimed, span):
         logger.info("snoozed %s delivery=%d for %s", claimed.effect.name, claimed.id, span)
@@ -109,7 +109,7 @@ def _settle_snooze(claimed: Claimed, span: timedelta) -> None:
 
 def _settle_doubt(claimed: Claimed, exception: BaseException | None) -> None:
     """Ask `verify` later, as often as the effect may be tried; then a person must decide."""
-    asked = claimed.notes.get("verifies", 0)
+    asked = int(noted(claimed.notes, Notes.VERIFIES))
     can_ask = claimed.effect.verify is not None and asked < claimed.effect.max_attempts
     rest = claimed.effect.backoff.delay(asked + 1) if can_ask else None
     if finish.doubt(claimed, exception, rest):
@@ -126,7 +126,7 @@ def _settle_doubt(claimed: Claimed, exception: BaseException | None) -> None:
 
 
 def _settle_did_not_happen(claimed: Claimed) -> None:
-    if claimed.notes.get("kills", 0) >= settings().max_kills:
+    if noted(claimed.notes, Notes.KILLS) >= settings().max_kills:
         _poison(claimed, Reason.KILLED_WORKERS, None)
     elif claimed.attempt >= claimed.effect.max_attempts:
         _poison(claimed, Reason.ATTEMPTS_SPENT, None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.db.models import IntegerChoices, TextChoices
 
 
@@ -53,6 +55,23 @@ class Flag:
     BEGUN = 16  # it was claimed at least once
     VERIFYING = 32  # what is running is `verify`, not the effect
 
+
+class Notes:
+    """Numbers in `Delivery.notes`: what is rare, by the name it has in the JSON."""
+
+    ROUND = "round"  # how often it began anew: snoozed, reopened, or redriven after its end
+    SNOOZED = "snoozed"  # seconds, in all
+    VERIFIES = "verifies"  # how often `verify` was asked
+    KILLS = "kills"  # workers that died while they ran it alone
+
+
+def noted(notes: Any, name: str) -> float:
+    """The number under *name*; 0 where there is none, or something that we would never write."""
+    number = notes.get(name, 0) if isinstance(notes, dict) else 0
+    return number if type(number) in (int, float) and 0 <= number < _MOST_NOTED else 0
+
+
+_MOST_NOTED = 10**9  # in seconds thirty years
 
 # Every move is one guarded UPDATE that says whether it won; what is not here, nothing does.
 MOVES: dict[State, dict[State, str]] = {

@@ -152,10 +152,11 @@ _FLAGS = {
 def notes(row: Delivery) -> str:
     """What is rare about a delivery, in words; what we have no words for as it is stored."""
     told = [words for flag, words in _FLAGS.items() if row.flags & flag]
-    for name, value in (row.notes or {}).items():
+    noted = row.notes or {}
+    for name, value in noted.items() if isinstance(noted, dict) else [("not by us", noted)]:
         try:
             told.append(_NOTES[name](value))
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError):
             told.append(f"{name}: {value}")
     return format_html_join(" ", "{}", ((words,) for words in told)) or NOTHING
 
