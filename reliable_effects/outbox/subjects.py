@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from copy import deepcopy
 from typing import Any
 
 from django.apps import apps
@@ -39,11 +40,15 @@ def load_subjects(using: str, held: Sequence[Claimed]) -> dict[int, Any]:
         try:
             pks = [model._meta.pk.to_python(c.event.subject_pk) for c in members if c.event]
             found = _rows(model, using).in_bulk(pks)
+            given: set[Any] = set()
+            for claimed, pk in zip(members, pks, strict=True):
+                # What one effect does to its object in memory must be no fact for the next.
+                subjects[claimed.id] = (
+                    deepcopy(found[pk]) if pk in given else found.get(pk, MISSING)
+                )
+                given |= {pk} & found.keys()
         except Exception:  # each run will meet it again, and by itself
             logger.warning("could not load %s for a group", model._meta.label, exc_info=True)
-            continue
-        for claimed, pk in zip(members, pks, strict=True):
-            subjects[claimed.id] = found.get(pk, MISSING)
     return subjects
 
 

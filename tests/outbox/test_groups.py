@@ -109,6 +109,24 @@ def test_a_group_member_may_snooze(make_effect):
 
 
 @pytest.mark.usefixtures("unhurried")
+def test_members_of_a_group_about_one_subject_share_no_object(make_effect):
+    """What a failing effect did to it in memory, the next one would send or save."""
+    seen = []
+
+    def spoil(order, _ctx):
+        order.status = "spoilt"
+        raise ValueError
+
+    spoiling = make_effect(spoil, harmless_to_repeat=True)
+    looking = make_effect(lambda order, _: seen.append(order.status), harmless_to_repeat=True)
+    order = Order.objects.create(status="placed")
+    rows = [*_group(spoiling, 1, subject=order), *_group(looking, 2, subject=order)]
+
+    deliver("default", _ids(rows))
+
+    assert seen == ["placed", "placed"]
+
+
 def test_a_deleted_subject_in_a_group_is_only_its_own(make_effect):
     """The group's subjects are loaded at once."""
     rows = _group(make_effect(harmless_to_repeat=True), 3)
