@@ -19,6 +19,8 @@ from django.db import connections
 
 NAME = "RELIABLE_EFFECTS"
 
+LONGEST_SPAN = timedelta(days=3653)  # ten years; now and twice as much is a date in every database
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Settings:
@@ -94,6 +96,8 @@ def _checked(key: str, value: Any, kind: type) -> Any:
         raise _wrong(key, value, f"it needs to be a {kind.__name__}.{example}")
     if isinstance(value, timedelta) and value <= timedelta(0):
         raise _wrong(key, value, "it needs to be longer than zero.")
+    if isinstance(value, timedelta) and value > LONGEST_SPAN:
+        raise _wrong(key, value, f"it may be at most {LONGEST_SPAN.days} days.")
     if isinstance(value, int) and kind is int and value < 1:
         raise _wrong(key, value, "it needs to be at least 1.")
     if problem := _PROBLEMS.get(key, _none)(value):

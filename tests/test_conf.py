@@ -39,6 +39,7 @@ def test_override_settings_is_seen_at_once_and_undone_after():
         ({"MAX_ATTEMPTS": 0}, r"\['MAX_ATTEMPTS'\] is 0; it needs to be at least 1"),
         ({"TIMEOUT": 60}, r"\['TIMEOUT'\] is 60.*Write timedelta\(seconds=…\)"),
         ({"TIMEOUT": timedelta(0)}, r"\['TIMEOUT'\].*longer than zero"),
+        ({"TIMEOUT": timedelta.max}, r"\['TIMEOUT'\].*at most 3653 days"),
         ({"SWEEP_IN_WORKERS": 1}, r"\['SWEEP_IN_WORKERS'\] is 1; it needs to be a bool"),
         ({"DATABASES": "default"}, r"\['DATABASES'\] is 'default'; it needs to be a tuple"),
         ({"DATABASES": []}, r"\['DATABASES'\].*names none"),

@@ -6,6 +6,8 @@ import random
 from dataclasses import dataclass
 from datetime import timedelta
 
+from ..conf import LONGEST_SPAN
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Backoff:
@@ -21,10 +23,10 @@ class Backoff:
     longest: timedelta = timedelta(hours=1)
 
     def __post_init__(self) -> None:
-        if not timedelta(0) <= self.first <= self.longest:
+        if not timedelta(0) <= self.first <= self.longest <= LONGEST_SPAN:
             raise ValueError(
                 f"Backoff(first={self.first!r}, longest={self.longest!r}):"
-                " needs 0 <= first <= longest."
+                f" needs 0 <= first <= longest <= {LONGEST_SPAN.days} days."
             )
 
     def ceiling(self, attempt: int) -> timedelta:

@@ -7,6 +7,7 @@ from datetime import timedelta
 from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
 from typing import Any, Literal, TypedDict
 
+from ..conf import LONGEST_SPAN
 from .backoff import Backoff
 
 SubjectGone = Literal["poison", "skip", "run"]
@@ -35,6 +36,11 @@ def check_options(name: str, spans: Mapping[str, Any], max_attempts: Any, queue:
     for option, span in spans.items():
         if span is not None and (not isinstance(span, timedelta) or span <= timedelta(0)):
             raise ValueError(f"Effect {name!r}: {option}={span!r}; give a positive timedelta.")
+        # timedelta.max, to say "never", would make an instant that no claim can write.
+        if span is not None and span > LONGEST_SPAN:
+            raise ValueError(
+                f"Effect {name!r}: {option}={span!r}; give at most {LONGEST_SPAN.days} days."
+            )
     if max_attempts is not None and not 1 <= max_attempts <= _MOST_ATTEMPTS:
         raise ValueError(
             f"Effect {name!r}: max_attempts={max_attempts}; give 1 to {_MOST_ATTEMPTS},"

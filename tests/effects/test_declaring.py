@@ -183,6 +183,7 @@ def test_a_generator_is_refused():
         ({"max_attempts": 100_000}, "max_attempts=100000"),
         ({"timeout": 30}, "timeout=30; give a positive timedelta"),
         ({"timeout": timedelta(0)}, "timeout=.*positive"),
+        ({"timeout": timedelta.max}, "timeout=.*at most 3653 days"),
         ({"max_runtime": timedelta(seconds=-1)}, "max_runtime=.*positive"),
         ({"expires_after": "1h"}, "expires_after='1h'"),
         ({"queue": ""}, "queue=''"),
@@ -361,8 +362,8 @@ def test_nobody_rests_before_the_first_failure():
         Backoff().ceiling(0)
 
 
-@pytest.mark.parametrize(("first", "longest"), [(-1, 5), (10, 5)])
-def test_a_backoff_that_shrinks_is_refused(first, longest):
+@pytest.mark.parametrize(("first", "longest"), [(-1, 5), (10, 5), (1, 10**10)])
+def test_a_backoff_that_shrinks_or_has_no_end_is_refused(first, longest):
     with pytest.raises(ValueError, match="0 <= first <= longest"):
         Backoff(first=timedelta(seconds=first), longest=timedelta(seconds=longest))
 
