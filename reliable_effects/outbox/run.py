@@ -166,6 +166,7 @@ def _carried_out(  # noqa: PLR0911  # one for each way to end
 ) -> Verdict:
     effect = claimed.effect
     begun = time.monotonic()
+    completed = False
     try:
         with _watched(claimed) as watch, around_effect():
             ctx = _context(claimed, event, payload, watch)
@@ -174,7 +175,8 @@ def _carried_out(  # noqa: PLR0911  # one for each way to end
                 with transaction.atomic(using=claimed.using):
                     _called(claimed, effect.function, subject, ctx)
                     watch.disarm()
-                    if not complete(claimed):
+                    completed = complete(claimed)
+                    if not completed:
                         raise LeaseLost(claimed.id)  # noqa: TRY301  # rolls the effect's writes back
             else:
                 _called(claimed, effect.function, subject, ctx)
@@ -191,8 +193,8 @@ def _carried_out(  # noqa: PLR0911  # one for each way to end
         _drop_connections()
         return Unsure(error) if effect.verify is not None else Failed(error)
     except BaseException as error:  # noqa: BLE001  # see run()
-        if effect.atomic and finish.is_now(claimed, State.SUCCEEDED):
-            # The commit was done, and only its answer was lost.
+        if completed and finish.is_now(claimed, State.SUCCEEDED):
+            # The commit was done, and only its answer was lost (or a hook after it raised).
             return Succeeded(time.monotonic() - begun, written=True)
         return Failed(error)
     finally:

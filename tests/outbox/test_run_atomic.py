@@ -127,6 +127,19 @@ def test_an_atomic_effect_that_lost_its_lease_has_written_nothing(make_effect, c
     assert "lease_lost" in caplog.text
 
 
+def test_an_atomic_effect_that_another_worker_has_done_tells_nothing(make_effect):
+    """It looked like a commit whose answer was lost: the shop's receivers heard of it twice."""
+    delivery = pending_delivery(make_effect(atomic=True))
+    claimed = claim_of(delivery)
+    Delivery.objects.update(claim_token=None, lease_expires_at=None, state=State.SUCCEEDED)
+
+    with listening(delivery_succeeded) as told:
+        settle(claimed, run(claimed))
+
+    assert told == []
+    assert runs_of(delivery) == 0
+
+
 def test_an_atomic_effect_that_cannot_commit_has_failed(make_effect):
     """A deferred constraint is checked when it is too late to catch it inside."""
 
