@@ -32,6 +32,7 @@ CATALOGUE = (
     Check("E008", "MariaDB with another isolation level than READ COMMITTED"),
     Check("E009", "AUTOCOMMIT is off, so nothing says when a change is committed"),
     Check("E013", "a dotted path in RELIABLE_EFFECTS cannot be imported"),
+    Check("E014", "TIME_ZONE of SQLite or MariaDB: our instants there are in UTC"),
     Check(
         "W060",
         "SQLite without write-ahead log: readers and writers wait for each other",

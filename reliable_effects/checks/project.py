@@ -81,6 +81,14 @@ def about_database(alias: str, vendor: str, config: Mapping[str, Any]) -> Iterat
         )
     if not config.get("AUTOCOMMIT", True):
         yield found("E009", f"DATABASES[{alias!r}]['AUTOCOMMIT'] is False.", '"AUTOCOMMIT": True')
+    zone = config.get("TIME_ZONE")
+    if vendor in ("mysql", "sqlite") and zone not in (None, "UTC"):
+        yield found(
+            "E014",
+            f"DATABASES[{alias!r}]['TIME_ZONE'] is {zone!r}: what is due is compared in UTC, so"
+            " effects would run hours too early or too late.",
+            f"Take TIME_ZONE out of DATABASES[{alias!r}]; the project's own TIME_ZONE may stay.",
+        )
     mode = str(options.get("transaction_mode") or "DEFERRED").upper()
     if vendor == "sqlite" and mode == "DEFERRED":
         yield found(

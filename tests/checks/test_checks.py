@@ -212,6 +212,12 @@ def test_a_spoilt_project_is_told_what_and_how_to_mend_it(project, id_, naming, 
         ("E008", "mysql", {"OPTIONS": {"isolation_level": "repeatable read"}}),
         ("E008", "mysql", {"OPTIONS": {"isolation_level": None}}),
         ("E009", "postgresql", {"AUTOCOMMIT": False}),
+        ("E014", "mysql", {"TIME_ZONE": "Europe/Paris"}),
+        (
+            "E014",
+            "sqlite",
+            {"TIME_ZONE": "Etc/GMT+5", "OPTIONS": {"transaction_mode": "IMMEDIATE"}},
+        ),
     ],
 )
 def test_a_database_that_breaks_promises_is_named(id_, vendor, config):
@@ -236,6 +242,14 @@ def test_a_database_that_breaks_promises_is_named(id_, vendor, config):
 def test_a_good_database_hears_nothing(vendor, options):
     """Django's own defaults are good but for SQLite."""
     assert list(about_database("default", vendor, {"OPTIONS": options})) == []
+
+
+@pytest.mark.parametrize(
+    ("vendor", "zone"), [("postgresql", "Europe/Paris"), ("mysql", "UTC"), ("mysql", None)]
+)
+def test_a_zone_that_changes_nothing_is_let_be(vendor, zone):
+    """PostgreSQL's instants know their zone."""
+    assert list(about_database("default", vendor, {"TIME_ZONE": zone})) == []
 
 
 @pytest.mark.skipif(connection.vendor != "sqlite", reason="about a file of SQLite's")
@@ -342,7 +356,7 @@ print(*(message.id for message in found))
 def test_the_catalogue_lists_each_check_once_and_nothing_else():
     """The documents and `SILENCED_SYSTEM_CHECKS` go by it."""
     listed = [check.id for check in CATALOGUE]
-    tested = {id_ for id_, _, _ in SPOILERS} | {"E005", "E007", "E008", "W033", "W060"}
+    tested = {id_ for id_, _, _ in SPOILERS} | {"E005", "E007", "E008", "E014", "W033", "W060"}
 
     assert len(set(listed)) == len(listed)
     assert set(listed) == tested
