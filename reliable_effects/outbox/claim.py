@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import secrets
 import socket
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -18,18 +18,18 @@ from uuid import UUID
 
 from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import F, JSONField
+from django.db.models import F
 
 from ..clock import DbNow, now_sql
 from ..effects.effect import Effect
 from ..effects.keys import outgoing_key
 from ..effects.registry import registry
-from .models import Delivery, OutboxEvent
+from .models import AnyJSON, Delivery, OutboxEvent
 from .persist import surely
 from .states import WAITING, Flag, State
 
 _EVENT, _DELIVERY = OutboxEvent._meta.db_table, Delivery._meta.db_table
-_from_json: Callable[..., Any] = JSONField().from_db_value  # Django's cursors give JSON as text
+_from_json = AnyJSON().from_db_value  # Django's cursors give JSON as text
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 from django.db import models
 from django.db.models import Q
@@ -10,6 +11,24 @@ from django.db.models import Q
 from ..clock import DbNow
 from ..effects.keys import outgoing_key
 from .states import ENDED_WELL, SET_ASIDE, WAITING, Reason, State
+
+
+class AnyJSON(models.JSONField):
+    """
+    JSON that never fails to be read: what Python cannot decode (5,000 digits, 10,000 levels) is text.
+
+    Emit refuses such, but a row that somebody edited must not stop those that are read with it.
+    """
+
+    def from_db_value(self, value: Any, expression: Any, connection: Any) -> Any:
+        try:
+            return super().from_db_value(value, expression, connection)
+        except (ValueError, RecursionError):
+            return str(value)
+
+    def deconstruct(self) -> Any:
+        name, _, args, kwargs = super().deconstruct()
+        return name, "django.db.models.JSONField", args, kwargs  # to migrations it is one
 
 
 class OutboxEvent(models.Model):
@@ -21,7 +40,7 @@ class OutboxEvent(models.Model):
     # Two strings and no foreign key: the event outlives the row, and renames of its model.
     subject_model = models.CharField(max_length=200, blank=True)
     subject_pk = models.CharField(max_length=200, blank=True)
-    payload = models.JSONField(default=dict)
+    payload = AnyJSON(default=dict)
     correlation = models.UUIDField(help_text="one for all events of a transaction")
     trace_id = models.CharField(max_length=200, blank=True)
     source = models.CharField(max_length=20, help_text="emit, promise, schedule or reconcile")
@@ -98,7 +117,7 @@ class Delivery(models.Model):
     worker = models.CharField(max_length=100, blank=True, default="")
     finished_at = models.DateTimeField(null=True, blank=True)
     flags = models.PositiveSmallIntegerField(default=0)
-    notes = models.JSONField(null=True, blank=True, help_text="what is rare: see Notes")
+    notes = AnyJSON(null=True, blank=True, help_text="what is rare: see Notes")
 
     objects = DeliveryQuerySet.as_manager()
 

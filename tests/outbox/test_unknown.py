@@ -5,12 +5,15 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from django.db import connection
 
 from reliable_effects import Event
 from reliable_effects.clock import moved, read_clock
 from reliable_effects.outbox import unknown
+from reliable_effects.outbox.deliver import deliver
 from reliable_effects.outbox.heartbeat import Turn
 from reliable_effects.outbox.models import Delivery, OutboxEvent
+from reliable_effects.outbox.pace import pace
 from reliable_effects.outbox.rescue import rescue
 from reliable_effects.outbox.states import Reason, State
 from tests.outbox.conftest import carry_out, pending_delivery, runs_of, uncertain_delivery
@@ -164,6 +167,45 @@ def test_a_payload_of_another_shape_burns_no_attempts(payload, make_effect):
 
     assert (delivery.state, delivery.reason) == (State.POISONED, Reason.UNREADABLE)
     assert delivery.attempts == 0
+
+
+TOO_LONG = '{"a": ' + "9" * 5000 + "}"  # a number that json.loads() refuses
+
+
+def _overwrite(row: OutboxEvent | Delivery, column: str) -> None:
+    """As somebody does by SQL: emit would refuse it."""
+    pk = row._meta.pk.get_db_prep_value(row.pk, connection)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"UPDATE {row._meta.db_table} SET {column} = %s WHERE id = %s", [TOO_LONG, pk]
+        )
+
+
+def test_a_payload_that_cannot_be_decoded_stops_no_other(make_effect):
+    """Claimed with others it made all of them fail to be read, hint after hint."""
+    effect = make_effect(harmless_to_repeat=True)
+    pace.note(effect.name, 0.0)
+    bad, good = pending_delivery(effect), pending_delivery(effect)
+    _overwrite(bad.event, "payload")
+
+    deliver("default", [bad.pk, good.pk])
+
+    bad.refresh_from_db()
+    good.refresh_from_db()
+    assert good.state == State.SUCCEEDED
+    assert (bad.state, bad.reason) == (State.POISONED, Reason.UNREADABLE)
+
+
+def test_notes_that_cannot_be_decoded_are_as_good_as_none(make_effect):
+    """They are read for the whole hint at once."""
+    effect = make_effect()
+    pace.note(effect.name, 0.0)
+    bad, good = pending_delivery(effect), pending_delivery(effect)
+    _overwrite(bad, "notes")
+
+    deliver("default", [bad.pk, good.pk])
+
+    assert {row.state for row in Delivery.objects.all()} == {State.SUCCEEDED}
 
 
 @pytest.mark.parametrize("notes", [[1], "text", 7], ids=str)
