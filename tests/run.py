@@ -1,5 +1,5 @@
 """
-`make test`: the suite once per database, and at the end what was not tested.
+`make test`: the suite once per database, the example project's, and what was not tested.
 
 TEST_DATABASES names the databases ("sqlite postgres"); arguments go to pytest.
 """
@@ -10,64 +10,113 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import tempfile
+import time
+from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Self
 
 from tests.services import MariaDB, Missing, Postgres, obtain
 
+_PAUSE = 0.2  # seconds between two looks at what pytest has said
+_NO_TESTS = 5  # pytest's exit code where nothing was chosen
 _SERVERS = {"postgres": Postgres, "mariadb": MariaDB}
 
 
 def main(arguments: list[str]) -> int:
-    closing: dict[str, str] = {}
+    runs: list[Run] = []
     gaps: list[str] = []
-    is_ok = True
-    for database in os.environ.get("TEST_DATABASES", "sqlite postgres").split():
-        print(f"\n===== {database} =====", flush=True)
-        environment = {"TEST_DATABASE": database}
-        if server := _SERVERS.get(database):
-            try:
-                environment[server.variable] = obtain(server).url  # it ends with this process
-            except Missing as missing:
-                gaps.append(f"nothing on {database}: {missing}")
-                continue
-        if closing:  # what uses no database has run on the first
-            environment["TEST_DATABASE_FREE"] = "no"
-        passed, closing[database] = _pytest(arguments, environment, gaps)
-        is_ok = is_ok and passed
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory(prefix="effects-runs-")))
+
+        def start(name: str, arguments: list[str], **environment: str) -> None:
+            if runs:  # what uses no database is in the first run
+                environment["TEST_DATABASE_FREE"] = "no"
+            runs.append(stack.enter_context(Run(name, folder, arguments, **environment)))
+
+        for database in os.environ.get("TEST_DATABASES", "sqlite postgres").split():
+            environment = {"TEST_DATABASE": database}
+            if server := _SERVERS.get(database):
+                try:
+                    environment[server.variable] = obtain(server).url  # it ends with this process
+                except Missing as missing:
+                    gaps.append(f"nothing on {database}: {missing}")
+                    continue
+            start(database, arguments, **environment)
+        if not arguments:
+            start("example project", ["-c", "example_project/pytest.ini", "example_project"])
+        # All at once, since most tests wait for other processes; shown one after the other.
+        for run in runs:
+            run.show()
+        return _report(runs, gaps)
+
+
+def _report(runs: list[Run], gaps: list[str]) -> int:
     print()
-    for database, line in closing.items():
-        print(f"{database}: {line}")
+    for run in runs:
+        gaps += run.gaps()
+        print(f"{run.name}: {run.closing_line()}")
     for gap in gaps:
         print(f"NOT TESTED {gap}")
+    is_ok = all(run.passed() for run in runs)
     if gaps and os.environ.get("REQUIRE_SERVICES") == "1":
         print("REQUIRE_SERVICES=1: what was not tested counts as failed.")
         is_ok = False
     return 0 if is_ok else 1
 
 
-def _pytest(arguments: list[str], environment: dict[str, str], gaps: list[str]) -> tuple[bool, str]:
-    """Whether all passed, and pytest's closing line; adds to *gaps* what was skipped."""
-    with tempfile.NamedTemporaryFile("r", prefix="effects-gaps-") as told:
-        process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "pytest", *arguments),
-                *(["--color=yes"] if sys.stdout.isatty() else []),
-            ],
-            cwd=Path(__file__).parents[1],
-            env=os.environ | environment | {"TEST_GAPS": told.name},
-            stdout=subprocess.PIPE,
-        )
-        last = b""
-        with process:
-            while piece := os.read(process.stdout.fileno(), 65536):  # as it comes: dots, not lines
-                sys.stdout.buffer.write(piece)
+class Run:
+    """One run of pytest, in a process of its own; *folder* keeps what it says."""
+
+    def __init__(self, name: str, folder: Path, arguments: list[str], **environment: str) -> None:
+        self.name = name
+        self._is_first = "TEST_DATABASE_FREE" not in environment
+        self._gaps = folder / f"{name}.gaps"
+        self._output = folder / f"{name}.output"
+        command = [sys.executable, "-u", "-m", "pytest", *arguments]
+        if sys.stdout.isatty():
+            command.append("--color=yes")
+        with self._output.open("wb") as output:
+            self._process = subprocess.Popen(
+                command,
+                cwd=Path(__file__).parents[1],
+                env=os.environ | environment | {"TEST_GAPS": str(self._gaps)},
+                stdout=output,
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Interrupted: pytest has heard of it too, and takes its servers down."""
+        try:
+            self._process.wait(60)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+
+    def show(self) -> None:
+        """Pass on what pytest says, as it comes: dots, not lines."""
+        print(f"\n===== {self.name} =====", flush=True)
+        with self._output.open("rb") as output:
+            while True:
+                is_over = self._process.poll() is not None
+                sys.stdout.buffer.write(output.read())
                 sys.stdout.buffer.flush()
-                last = (last + piece)[-1000:]
-        gaps += [f"on {environment['TEST_DATABASE']}: {line.strip()}" for line in told]
-    nothing_left = environment.get("TEST_DATABASE_FREE") == "no" and process.returncode == 5
-    passed = process.returncode == 0 or nothing_left
-    return passed, last.decode(errors="replace").strip().rpartition("\n")[2]
+                if is_over:
+                    return
+                time.sleep(_PAUSE)
+
+    def closing_line(self) -> str:
+        return self._output.read_text(errors="replace").strip().rpartition("\n")[2]
+
+    def passed(self) -> bool:
+        nothing_left = not self._is_first and self._process.returncode == _NO_TESTS
+        return self._process.returncode == 0 or nothing_left
+
+    def gaps(self) -> list[str]:
+        if not self._gaps.exists():
+            return []
+        return [f"on {self.name}: {line}" for line in self._gaps.read_text().splitlines()]
 
 
 if __name__ == "__main__":
