@@ -163,7 +163,8 @@ def worker_name() -> str:
     return f"{socket.gethostname()[:80]}:{os.getpid()}"
 
 
-_KEPT = Flag.ALONE | Flag.FORGIVEN | Flag.BEGUN  # flags that outlive a claim
+# Flags that outlive a claim: all but those it writes, also such as only the next release knows.
+_KEPT = ~(Flag.GROUP | Flag.VERIFIABLE | Flag.VERIFYING) & 0x7FFF
 
 _COLUMNS = """d.id, d.claim_token, d.queue, d.key, d.generation, d.attempts, d.flags, d.notes,
     e.id, e.name, e.version, e.subject_model, e.subject_pk, e.payload, e.correlation, e.trace_id,

@@ -16,6 +16,7 @@ from reliable_effects.outbox.models import Delivery
 from reliable_effects.outbox.rescue import rescue
 from reliable_effects.outbox.states import Flag, State
 from tests.outbox.conftest import (
+    carry_out,
     claim_of,
     pending_delivery,
     succeeded_delivery,
@@ -167,6 +168,16 @@ def test_flags_of_an_earlier_claim_do_not_outlive_it(make_effect):
 
     delivery.refresh_from_db()
     assert delivery.flags == Flag.ALONE | Flag.FORGIVEN | Flag.BEGUN
+
+
+def test_a_flag_of_the_next_release_outlives_a_claim(make_effect):
+    """Its workers share the table with ours during a deploy, and may need it."""
+    newer = 1 << 14
+    delivery = pending_delivery(make_effect(), flags=newer)
+
+    carry_out(delivery)
+
+    assert delivery.flags == newer | Flag.BEGUN
 
 
 def test_a_zombie_changes_nothing_after_its_lease(make_effect, caplog):
