@@ -71,7 +71,10 @@ def _database(name: str) -> dict[str, Any]:
         case unknown:
             raise ValueError(f"TEST_DATABASE={unknown!r}: use sqlite, postgres or mariadb.")
     # Tests and their child processes meet in one database, so it has one name.
-    return database | {"TEST": {"NAME": database["NAME"]}}
+    test = {"NAME": database["NAME"]}
+    if database["ENGINE"].endswith("mysql"):
+        test["CHARSET"] = "utf8mb4"  # a server's own may be latin1
+    return database | {"TEST": test}
 
 
 DATABASES = {"default": _database("default"), "other": _database("other")}

@@ -113,8 +113,13 @@ def refusing(table: str, operation: str, where: str) -> Iterator[None]:
                 " $$ BEGIN RAISE EXCEPTION 'refused'; END $$"
             )
             cursor.execute(f"{trigger} FOR EACH ROW WHEN ({where}) EXECUTE FUNCTION refuse()")
-        else:
+        elif connection.vendor == "sqlite":
             cursor.execute(f"{trigger} WHEN {where} BEGIN SELECT RAISE(ABORT, 'refused'); END")
+        else:
+            cursor.execute(
+                f"{trigger} FOR EACH ROW IF {where} THEN SIGNAL SQLSTATE '45000'"
+                " SET MESSAGE_TEXT = 'refused'; END IF"
+            )
     try:
         yield
     finally:

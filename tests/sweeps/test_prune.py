@@ -200,7 +200,8 @@ def test_it_goes_in_small_batches(monkeypatch):
         prune("default")
 
     assert not Delivery.objects.exists()
-    deletes = [q for q in queries if q["sql"].startswith('DELETE FROM "reliable_effects_delivery"')]
+    start = f"DELETE FROM {connection.ops.quote_name(Delivery._meta.db_table)}"
+    deletes = [q for q in queries if q["sql"].startswith(start)]
     assert len(deletes) == 3
 
 
