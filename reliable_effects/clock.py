@@ -24,10 +24,10 @@ def now_sql(connection: BaseDatabaseWrapper) -> str:
     seconds = _shift.total_seconds()
     match connection.vendor:
         case "postgresql":
-            moved = f" + INTERVAL '{seconds} seconds'" if seconds else ""
+            moved = f" + INTERVAL '{seconds:f} seconds'" if seconds else ""
             return f"(statement_timestamp(){moved})"
         case "mysql":
-            moved = f" + INTERVAL {seconds} SECOND" if seconds else ""
+            moved = f" + INTERVAL {seconds:f} SECOND" if seconds else ""
             return f"(UTC_TIMESTAMP(6){moved})"
         case "sqlite":
             moved = f", '{seconds:+f} seconds'" if seconds else ""
