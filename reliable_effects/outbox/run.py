@@ -78,8 +78,8 @@ def _note_beginning(claimed: Claimed) -> None:
     if claimed.verifying:
         # Counted before it is asked, so that a question that kills its worker is counted too.
         changes[Notes.VERIFIES] = noted(claimed.notes, Notes.VERIFIES) + 1
-    if changes:
-        finish.note(claimed, **changes)
+    if changes and not finish.note(claimed, **changes):
+        raise LeaseLost(claimed.id)
 
 
 @contextmanager

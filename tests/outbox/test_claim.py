@@ -9,16 +9,20 @@ import pytest
 from django.db import connection
 
 from reliable_effects.clock import DbNow, moved
-from reliable_effects.outbox import finish, succeed
+from reliable_effects.exceptions import LeaseLost
+from reliable_effects.outbox import finish, succeed, unknown
 from reliable_effects.outbox.claim import claim, look
 from reliable_effects.outbox.heartbeat import Turn
 from reliable_effects.outbox.models import Delivery
 from reliable_effects.outbox.rescue import rescue
+from reliable_effects.outbox.run import run
 from reliable_effects.outbox.states import Flag, State
+from reliable_effects.outbox.verdicts import Failed
 from tests.outbox.conftest import (
     carry_out,
     claim_of,
     pending_delivery,
+    runs_of,
     succeeded_delivery,
     uncertain_delivery,
 )
@@ -196,6 +200,19 @@ def test_a_zombie_changes_nothing_after_its_lease(make_effect, caplog):
     assert "lease_lost" in caplog.text
     assert succeed.succeed(newer)
     assert not succeed.succeed(zombie)
+
+
+def test_a_zombie_that_learns_it_before_it_begins_does_not_begin(make_effect):
+    """Somebody else runs it by now."""
+    delivery = pending_delivery(make_effect(), notes={unknown.SINCE: "2020-01-01T00:00:00+00:00"})
+    zombie = claim_of(delivery)
+    Delivery.objects.update(claim_token=zombie.token // 2 + 1)  # as a rescue and a claim leave it
+
+    verdict = run(zombie)
+
+    assert isinstance(verdict, Failed)
+    assert isinstance(verdict.exception, LeaseLost)
+    assert runs_of(delivery) == 0
 
 
 def test_the_next_is_claimed_where_the_first_was_lost(make_effect):
