@@ -38,6 +38,7 @@ CATALOGUE = (
         "SQLite without write-ahead log: readers and writers wait for each other",
         "database",
     ),
+    Check("E061", "MariaDB tables that cannot keep every letter: use utf8mb4", "database"),
     # Celery and its broker
     Check("E010", "task_always_eager outside DEBUG: no worker would ever be told", "deploy"),
     Check("E011", "TRANSPORT is 'celery' where there is no Celery app with a broker"),

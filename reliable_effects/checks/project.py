@@ -170,6 +170,52 @@ def check_sqlite_log(*, databases: Sequence[str] | None = None, **_: Any) -> lis
     return messages
 
 
+@register(Tags.database, TAG)
+def check_mariadb_letters(
+    *, databases: Sequence[str] | None = None, **_: Any
+) -> list[CheckMessage]:
+    """Also before the tables are made: a server's own default may be latin1."""
+    messages = []
+    for alias in _swept():
+        if connections[alias].vendor != "mysql" or alias not in (databases or ()):
+            continue
+        try:
+            lacking = _character_sets(alias) - {"utf8mb4"}
+        except DatabaseError:
+            continue  # as above
+        if lacking:
+            messages.append(
+                found(
+                    "E061",
+                    f"The MariaDB database {alias!r} keeps our text as {', '.join(sorted(lacking))}:"
+                    " a failure whose message has other characters could not be recorded.",
+                    f"ALTER DATABASE {connections[alias].settings_dict['NAME']} CHARACTER SET"
+                    " utf8mb4;  -- and for each table reliable_effects_…, where they are made:"
+                    " ALTER TABLE … CONVERT TO CHARACTER SET utf8mb4;",
+                )
+            )
+    return messages
+
+
+def _character_sets(alias: str) -> set[str]:
+    """Of the columns of our tables; where there are none yet, of the database."""
+    tables = [
+        model._meta.db_table for model in apps.get_app_config(Delivery._meta.app_label).get_models()
+    ]
+    with connections[alias].cursor() as cursor:
+        cursor.execute(
+            "SELECT DISTINCT character_set_name FROM information_schema.columns"
+            " WHERE table_schema = DATABASE() AND table_name IN %s"
+            " AND character_set_name IS NOT NULL",
+            [tables],
+        )
+        used = {name for (name,) in cursor.fetchall()}
+        if not used:
+            cursor.execute("SELECT @@character_set_database")
+            used = {cursor.fetchone()[0]}
+    return used
+
+
 def _swept() -> list[str]:
     known = readable_settings()
     return [] if known is None else list(known.databases)
