@@ -13,7 +13,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 
 from reliable_effects.outbox.models import Delivery
-from reliable_effects.outbox.states import State
+from reliable_effects.outbox.states import Reason, State
 from tests.waiting import eventually
 
 from . import effects
@@ -62,6 +62,21 @@ def test_draining_ends_when_nothing_is_due():
     )
 
     assert all_succeeded(effects.innocent)
+
+
+def test_draining_ends_although_an_effect_hangs():
+    """Else cron would start one process after another, and each would stay."""
+    promise(effects.hang)
+    connection.close()
+
+    subprocess.run(
+        [sys.executable, "-m", "django", "effects_worker", "--drain"],
+        env=os.environ | {"DJANGO_SETTINGS_MODULE": "tests.worker.settings"},
+        check=True,
+        timeout=60,
+    )
+
+    assert Delivery.objects.get().reason == Reason.TIMED_OUT
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from ...conf import settings
-from ...outbox import dispatch, sweeps, worker
+from ...outbox import dispatch, sweeps, timeout, worker
 
 
 class Command(BaseCommand):
@@ -42,6 +42,9 @@ class Command(BaseCommand):
             raise CommandError("--drain runs what is due; --relay-only runs nothing: choose one.")
         queues = [queue.strip() for queue in options["queues"].split(",") if queue.strip()]
         if options["drain"]:
+            # Where code calls the command, the process and its alarm are not ours to use.
+            if getattr(self, "_called_from_command_line", False):
+                timeout.enforce_here()
             sweeps.sweep_all(with_relay=False)
             worker.work(queues, lambda: False, drain=True)
             return
