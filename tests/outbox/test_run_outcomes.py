@@ -424,3 +424,19 @@ def test_a_redaction_that_raises_hides_everything_and_stops_nothing(make_effect,
 
 def broken_redaction(text: str) -> str:
     raise RuntimeError(text)
+
+
+def test_heartbeats_prolong_a_run_up_to_its_max_runtime(make_effect):
+    """A loop that says for ever that it is at it would hold its slot for ever."""
+
+    def work_on(_order, ctx):
+        while True:
+            ctx.heartbeat()
+
+    delivery = pending_delivery(
+        make_effect(work_on, max_runtime=timedelta(milliseconds=200), max_attempts=1)
+    )
+
+    carry_out(delivery)
+
+    assert (delivery.state, delivery.reason) == (State.POISONED, Reason.TIMED_OUT)
