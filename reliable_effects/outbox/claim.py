@@ -21,6 +21,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import F
 
 from ..clock import DbNow, now_sql
+from ..conf import settings
 from ..effects.effect import Effect
 from ..effects.keys import outgoing_key
 from ..effects.registry import registry
@@ -144,14 +145,17 @@ class Wanted:
         """What to write for *seen*; a *token* is given to the members of one group."""
         effect = seen.effect
         assert effect is not None  # noqa: S101  # callers set unknown names apart
-        flags = Flag.BEGUN
+        flags, lease = Flag.BEGUN, effect.lease
         if token is not None:
             flags |= Flag.GROUP
+            # All of a group wait for the one that runs. Where that hangs the others come back as
+            # soon as a lost hint would; to run what had succeeded again is harmless.
+            lease = min(lease, settings().relay_grace)
         if effect.verify is not None:
             flags |= Flag.VERIFIABLE
         if seen.state == State.UNCERTAIN:
             flags |= Flag.VERIFYING
-        return cls(seen.id, seen.state, token or new_token(), effect.lease, flags, effect)
+        return cls(seen.id, seen.state, token or new_token(), lease, flags, effect)
 
 
 def new_token() -> int:

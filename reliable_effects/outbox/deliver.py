@@ -14,15 +14,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.db import DatabaseError
+from django.db import Error
 
-from ..clock import DbNow
 from ..conf import settings
 from . import dispatch, settle, timeout, unknown
 from .claim import Claimed, Seen, claim, look
 from .finish import release_together
 from .heartbeat import note_claim
-from .models import Delivery
 from .pace import pace
 from .run import run
 from .states import State
@@ -47,7 +45,7 @@ def on_hint(hint: Any) -> None:
         return
     try:
         deliver(hint["db"], hint["ids"])
-    except DatabaseError:
+    except Error:
         # The rows are as they were, or leased; the relay will look at them.
         logger.exception("hint given up, the relay will look at its rows again")
 
@@ -99,7 +97,7 @@ class _Line:
         slow: list[Seen] = []
         unmeasured: dict[str, list[Seen]] = {}
         for row in seen:
-            quick = pace.is_quick(row.effect_name)
+            quick = pace.is_quick(row.effect.name if row.effect else row.effect_name)
             if row.alone:
                 line.others.append([row])
             elif row.state == State.UNCERTAIN:
@@ -194,6 +192,4 @@ def _hand_on(using: str, hints: Sequence[Sequence[Seen]], hand_on: HandOn) -> No
                 unsent += ids
     if unsent:
         # No broker to say it: then whoever sweeps next may take them at once.
-        # No state in the WHERE (see claim.look): only what waits has a look_at.
-        rows_unsent = Delivery.objects.using(using).filter(pk__in=unsent, look_at__isnull=False)
-        rows_unsent.filter(due_at__lte=DbNow()).update(look_at=DbNow())
+        dispatch.put_back(using, unsent)

@@ -17,10 +17,12 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 from django.db import Error, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import F
 from django.utils.module_loading import import_string
 
+from ..clock import DbNow
 from ..conf import NAME, settings
-from .models import Sweep
+from .models import Delivery, Sweep
 from .publisher import Hint, Publisher
 
 logger = logging.getLogger("reliable_effects")
@@ -103,6 +105,18 @@ def send(using: str, queue: str, ids: Sequence[int]) -> bool:
     """Send one hint now. False: nothing was sent, or nobody knows; the rows are as they were."""
     publisher = _publisher()
     return publisher is not None and publisher.publish(queue, hint(using, ids))
+
+
+def put_back(using: str, ids: Sequence[int]) -> None:
+    """They were marked, and not hinted after all. What a worker has had meanwhile is its own."""
+    rows = Delivery.objects.using(using)
+    # No state in the WHERE (see claim.look): only what waits has a look_at.
+    marked = rows.filter(pk__in=list(ids), look_at__isnull=False, hints__gt=0)
+    with transaction.atomic(using=using):
+        # Whoever has one locked, claims it or promises it anew; in another order, maybe, than ours.
+        free = marked.select_for_update(skip_locked=True).order_by("pk")
+        pks = list(free.values_list("pk", flat=True))
+        rows.filter(pk__in=pks).update(look_at=DbNow(), hints=F("hints") - 1)
 
 
 # Queues that nobody consumes get no hints from emit; the relay keeps the list.

@@ -23,6 +23,10 @@ _EVENT, _DELIVERY = OutboxEvent._meta.db_table, Delivery._meta.db_table
 _ROUND = f"""CASE WHEN old.notes->>'{Notes.ROUND}' ~ '^[0-9]{{1,9}}$'
             THEN (old.notes->>'{Notes.ROUND}')::int ELSE 0 END"""
 
+_MAY_CHANGE = f"""((old.state = {State.SKIPPED} AND old.reason = '{Reason.NOT_NEEDED}')
+        OR old.state = {State.CANCELLED}
+        OR (old.state = {State.PENDING} AND old.flags & {Flag.BEGUN} = 0))"""
+
 # A debt that ended without acting is reopened, one that was never begun moves to the newer event,
 # any other stays as it is; the same event again changes nothing.
 _PROMISED_AGAIN = f"""
@@ -34,10 +38,16 @@ _PROMISED_AGAIN = f"""
         notes = CASE WHEN old.state = {State.PENDING} THEN old.notes ELSE
             CASE WHEN jsonb_typeof(old.notes) = 'object' THEN old.notes ELSE '{{}}' END
             || jsonb_build_object('{Notes.ROUND}', {_ROUND} + 1) END
-    WHERE old.event_id <> excluded.event_id AND (
-        (old.state = {State.SKIPPED} AND old.reason = '{Reason.NOT_NEEDED}')
-        OR old.state = {State.CANCELLED}
-        OR (old.state = {State.PENDING} AND old.flags & {Flag.BEGUN} = 0))"""
+    WHERE old.event_id <> excluded.event_id AND {_MAY_CHANGE}"""
+
+# Those that stay are found first, and locked as a foreign key would: ON CONFLICT would lock them
+# as an update does, and a worker could not complete its run while this transaction is open. The
+# lock keeps it from skipping the debt, though, until it sees what we commit (finish.skip_debt).
+_STANDING = f"""standing AS MATERIALIZED (
+        SELECT old.key FROM {_DELIVERY} AS old WHERE old.key = ANY(%s) AND NOT {_MAY_CHANGE}
+        ORDER BY old.key FOR KEY SHARE
+    ), """
+_NOT_STANDING = "NOT EXISTS (SELECT FROM standing WHERE standing.key = v.key)"
 
 
 def write(connection: BaseDatabaseWrapper, batch: Batch) -> dict[UUID, int]:
@@ -49,15 +59,16 @@ def write(connection: BaseDatabaseWrapper, batch: Batch) -> dict[UUID, int]:
     """
     now = now_sql(connection)
     parent = batch.parent
-    fence = "WHERE EXISTS (SELECT FROM parent)" if parent else ""
+    fence = "EXISTS (SELECT FROM parent)" if parent else "true"
+    new = f"{fence} AND {_NOT_STANDING}" if batch.may_stand else fence
     sql = f"""
-    WITH parent AS (
+    WITH {_STANDING if batch.may_stand else ""}parent AS (
         SELECT id FROM {_DELIVERY} WHERE id = %s AND claim_token = %s
     ), event AS (
         INSERT INTO {_EVENT} (id, name, version, subject_model, subject_pk, payload,
                               correlation, trace_id, source, emitted_at)
         SELECT v.id, %s, %s, %s, v.pk, v.payload::jsonb, %s, %s, %s, {now}
-        FROM unnest(%s::uuid[], %s::text[], %s::text[]) AS v(id, pk, payload) {fence}
+        FROM unnest(%s::uuid[], %s::text[], %s::text[]) AS v(id, pk, payload) WHERE {fence}
         ON CONFLICT (id) DO NOTHING
     ), delivery AS (
         INSERT INTO {_DELIVERY} AS old (event_id, effect, key, generation, queue, state, reason,
@@ -65,7 +76,7 @@ def write(connection: BaseDatabaseWrapper, batch: Batch) -> dict[UUID, int]:
         SELECT v.event_id, v.effect, v.key, 0, v.queue, {State.PENDING}, '',
             {now}, {now} + v.hinted * %s * INTERVAL '1 second', v.hinted, 0, '', 0
         FROM unnest(%s::uuid[], %s::text[], %s::uuid[], %s::text[], %s::smallint[])
-            AS v(event_id, effect, key, queue, hinted) {fence}
+            AS v(event_id, effect, key, queue, hinted) WHERE {new}
         {_PROMISED_AGAIN}
         RETURNING id, key
     )
@@ -75,6 +86,7 @@ def write(connection: BaseDatabaseWrapper, batch: Batch) -> dict[UUID, int]:
         cursor.execute(
             sql,
             [
+                *([[delivery.key for delivery in deliveries]] if batch.may_stand else []),
                 parent.delivery_id if parent else 0,
                 parent.token if parent else 0,
                 batch.name,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -37,6 +37,26 @@ def skip(claimed: Claimed, reason: Reason, exception: BaseException | None = Non
     if exception is not None:
         row = _attempt(claimed, Attempt.Outcome.SKIPPED, exception)
     return _leave(claimed, row, state=State.SKIPPED, reason=reason, finished_at=DbNow())
+
+
+def skip_debt(claimed: Claimed, needed: Callable[[], bool]) -> bool:
+    """
+    Skip as not needed, or put back where *needed*, asked under the row's lock, says otherwise.
+
+    Whoever promises the debt again while it runs leaves the row as it is, and holds a lock on it
+    until the commit that makes it owed. Without the lock that commit could fall between our
+    question and our answer, and be skipped. Tells whether it was skipped.
+    """
+    rows = Delivery.objects.using(claimed.using).filter(pk=claimed.id, claim_token=claimed.token)
+
+    def skipped_or_released() -> bool:
+        with transaction.atomic(using=claimed.using):
+            if rows.select_for_update().exists() and needed():
+                release(claimed)
+                return False
+            return skip(claimed, Reason.NOT_NEEDED)
+
+    return surely(claimed.using, skipped_or_released)
 
 
 def retry(

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from django.db import transaction
-from django.db.models import F
 
 from ..clock import DbNow
 from ..conf import settings
@@ -94,18 +93,6 @@ def take(using: str, queue: str, limit: int) -> list[Taken]:
     return [Taken(pk, bool(flags & Flag.ALONE)) for pk, _, flags, _ in found]
 
 
-def put_back(using: str, ids: Sequence[int]) -> None:
-    """They were marked, and not hinted after all. What a worker has had meanwhile is its own."""
-    rows = Delivery.objects.using(using)
-    # No state in the WHERE (see claim.look): only what waits has a look_at.
-    marked = rows.filter(pk__in=list(ids), look_at__isnull=False, hints__gt=0)
-    with transaction.atomic(using=using):
-        # Whoever has one locked, claims it or promises it anew; in another order, maybe, than ours.
-        free = marked.select_for_update(skip_locked=True).order_by("pk")
-        pks = list(free.values_list("pk", flat=True))
-        rows.filter(pk__in=pks).update(look_at=DbNow(), hints=F("hints") - 1)
-
-
 def _relay_queue(using: str, queue: str, swept: Swept) -> None:
     budget = _budget(using, queue)
     step = dispatch.IDS_PER_HINT  # grows, so that a queue which refuses its first hint costs little
@@ -131,7 +118,7 @@ def _send(using: str, queue: str, taken: Sequence[Taken]) -> int:
     hints += dispatch.chunks([row.id for row in taken if not row.alone])
     for place, ids in enumerate(hints):
         if not dispatch.send(using, queue, ids):
-            put_back(using, [pk for unsent in hints[place:] for pk in unsent])
+            dispatch.put_back(using, [pk for unsent in hints[place:] for pk in unsent])
             return sum(map(len, hints[:place]))
     return len(taken)
 

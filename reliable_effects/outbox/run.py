@@ -144,7 +144,7 @@ def _judged(claimed: Claimed, event: OutboxEvent, subject: Any, payload: Any) ->
         return _verified(claimed, event, subject, payload)
     if _expired(effect, event, claimed.claimed_at):
         return Skipped(Reason.EXPIRED)
-    if not _still_needed(effect, subject, claimed.using):
+    if not is_still_needed(effect, subject, claimed.using):
         return Skipped(Reason.NOT_NEEDED)
     return _carried_out(claimed, event, subject, payload)
 
@@ -153,7 +153,8 @@ def _expired(effect: Effect[Any, Any], event: OutboxEvent, now: datetime) -> boo
     return effect.expires_after is not None and event.emitted_at + effect.expires_after < now
 
 
-def _still_needed(effect: Effect[Any, Any], subject: Any, using: str) -> bool:
+def is_still_needed(effect: Effect[Any, Any], subject: Any, using: str) -> bool:
+    """Ask the effect's owed query and its `still_needed` about *subject*, on the writer."""
     if subject is None:
         return True
     if effect.owed_query is not None and not effect.owed_query.still_owes(subject, using):

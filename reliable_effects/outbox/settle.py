@@ -15,7 +15,9 @@ from ..exceptions import EffectTimeout
 from . import finish, unknown
 from .claim import Claimed
 from .models import Attempt
+from .run import is_still_needed
 from .states import Notes, Reason, noted
+from .subjects import MISSING, load_subject
 from .succeed import succeed
 from .verdicts import (
     DidNotHappen,
@@ -48,7 +50,7 @@ def settle(claimed: Claimed, verdict: Verdict) -> None:
             won = verdict.written or succeed(claimed)
             tell_success(claimed, verdict, won=won)
         case Skipped(reason, exception):
-            if finish.skip(claimed, reason, exception):
+            if _skip(claimed, reason, exception):
                 logger.info("skipped %s delivery=%d %s", claimed.effect.name, claimed.id, reason)
                 _tell(signals.delivery_skipped, claimed, reason=str(reason))
         case Failed(exception):
@@ -65,6 +67,22 @@ def settle(claimed: Claimed, verdict: Verdict) -> None:
             unknown.put_back(claimed)
         case _:
             assert_never(verdict)
+
+
+def _skip(claimed: Claimed, reason: Reason, exception: BaseException | None) -> bool:
+    if reason is not Reason.NOT_NEEDED or claimed.effect.owed_query is None:
+        return finish.skip(claimed, reason, exception)
+
+    def is_needed_after_all() -> bool:
+        assert claimed.event is not None  # noqa: S101  # it was read to come here
+        subject = load_subject(claimed, claimed.event)
+        return subject is not MISSING and is_still_needed(claimed.effect, subject, claimed.using)
+
+    try:
+        return finish.skip_debt(claimed, is_needed_after_all)
+    except Exception as error:  # noqa: BLE001  # the project's query, as in run()
+        _settle_failure(claimed, error)
+        return False
 
 
 def tell_success(claimed: Claimed, verdict: Verdict, *, won: bool) -> None:

@@ -15,6 +15,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from types import FrameType
 from typing import NoReturn
 
@@ -95,6 +96,7 @@ class SweeperProcess:
                 _, status = os.waitpid(self._pid, 0)
             except ChildProcessError:
                 status = -1  # somebody else has waited for it
+            self._pid = 0
             if self._stopping.is_set():
                 return
             logger.error("the sweeper ended with %d; another takes its place", status)
@@ -104,8 +106,9 @@ class SweeperProcess:
             self._fork()
 
     def _kill(self, number: signal.Signals) -> None:
-        if self._guard.is_alive():  # else it is gone, and the pid may be somebody else's
-            os.kill(self._pid, number)
+        if self._pid:  # else it is gone, and the number may be somebody else's
+            with suppress(ProcessLookupError):
+                os.kill(self._pid, number)
 
 
 def _be_the_sweeper(parent: int) -> NoReturn:

@@ -18,7 +18,7 @@ from datetime import timedelta
 from types import FrameType
 from typing import NoReturn
 
-from django.db import DatabaseError, connections
+from django.db import Error, connections
 
 from ..conf import settings
 from . import dispatch, sweeps, timeout
@@ -41,7 +41,7 @@ def work(queues: Sequence[str], stopped: Callable[[], bool], *, drain: bool = Fa
             worked = sum(
                 _work_once(using, queues, stopped, appetite) for using in settings().databases
             )
-        except DatabaseError:
+        except Error:
             logger.exception("the database failed; trying again")
             connections.close_all()
             worked, rest = 0, _LONGEST

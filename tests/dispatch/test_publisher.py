@@ -247,7 +247,7 @@ def test_a_hint_whose_caller_left_early_still_goes_out(broker, publisher):
     broker.hang()
     waiting = threading.Thread(target=publisher.publish, args=("celery", HINT))
     waiting.start()
-    eventually(lambda: publisher._lane().patient.locked())  # it is the one who waits
+    eventually(publisher._lane().patient.locked)  # it is the one who waits
     left_early = publisher.publish("payments", HINT)
 
     broker.recover()

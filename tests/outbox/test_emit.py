@@ -136,14 +136,14 @@ def test_an_event_may_be_about_no_row(make_event):
 
 @pytest.mark.parametrize("effects", [1, 10, 100])
 def test_the_number_of_queries_does_not_depend_on_the_number_of_effects(
-    order, make_event, effects, django_assert_num_queries
+    order, make_event, effects, django_assert_max_num_queries
 ):
     """A view with ten effects costs what a view with one costs."""
     event = make_event(effects=effects)
-    # Django gives SQLite 999 values a statement: some 60 deliveries.
+    # Django 5.2 gives SQLite 999 values a statement: some 60 deliveries. Later ones give it more.
     queries = 1 if ON_POSTGRESQL else 2 + (connection.vendor == "sqlite" and effects == 100)
 
-    with transaction.atomic(), django_assert_num_queries(queries):
+    with transaction.atomic(), django_assert_max_num_queries(queries):
         event.emit(order)
 
     assert Delivery.objects.count() == effects

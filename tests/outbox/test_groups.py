@@ -11,6 +11,7 @@ from django.test.utils import CaptureQueriesContext
 
 from reliable_effects import Snooze
 from reliable_effects.clock import moved
+from reliable_effects.conf import settings
 from reliable_effects.outbox.claim import claim, look
 from reliable_effects.outbox.deliver import deliver
 from reliable_effects.outbox.finish import release_together
@@ -310,3 +311,17 @@ def test_each_member_of_a_group_is_told(make_effect):
         deliver("default", _ids(rows))
 
     assert [t["delivery_id"] for t in told] == _ids(rows)
+
+
+def test_who_hangs_keeps_its_group_no_longer_than_a_lost_hint_would(make_effect):
+    """The others wait for it while they are claimed; they need not wait for its whole timeout."""
+    harmless = make_effect(lambda *_: None, harmless_to_repeat=True, timeout=timedelta(hours=1))
+    rows = _group(harmless)
+    claim(look("default", _ids(rows)), group=True)
+
+    with moved(settings().relay_grace + timedelta(seconds=1)):
+        rescue("default", Turn(None))
+
+    _read(rows)
+    assert {row.state for row in rows} == {State.PENDING}
+    assert {row.attempts for row in rows} == {0}

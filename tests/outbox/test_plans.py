@@ -12,9 +12,9 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from reliable_effects.outbox.deliver import deliver
+from reliable_effects.outbox.dispatch import put_back
 from reliable_effects.outbox.models import Delivery, OutboxEvent
 from reliable_effects.outbox.pace import pace
-from reliable_effects.outbox.relay import put_back
 from reliable_effects.outbox.states import State
 from tests.outbox.conftest import an_event
 

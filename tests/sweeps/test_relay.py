@@ -9,8 +9,9 @@ from django.db import connection, connections
 
 from reliable_effects.clock import DbNow
 from reliable_effects.outbox import low_water
+from reliable_effects.outbox.dispatch import put_back
 from reliable_effects.outbox.models import Delivery
-from reliable_effects.outbox.relay import put_back, relay, take
+from reliable_effects.outbox.relay import relay, take
 from reliable_effects.outbox.states import Flag, State
 from tests.outbox.conftest import (
     carry_out,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from argparse import ArgumentParser
 from datetime import timedelta
 from typing import Any
@@ -45,8 +46,9 @@ class Command(BaseCommand):
             # Where code calls the command, the process and its alarm are not ours to use.
             if getattr(self, "_called_from_command_line", False):
                 timeout.enforce_here()
+            stops = self._heard_stops()
             sweeps.sweep_all(with_relay=False)
-            worker.work(queues, lambda: False, drain=True)
+            worker.work(queues, lambda: bool(stops), drain=True)
             return
         processes = options["processes"]
         if options["relay_only"]:
@@ -70,3 +72,11 @@ class Command(BaseCommand):
         patience = known.timeout + known.lease_grace
         worker.Supervisor(processes, queues, max(patience, timedelta(seconds=1))).run()
         self.stdout.write("effects_worker: stopped.")
+
+    def _heard_stops(self) -> list[int]:
+        """The signals to stop that have come; to the effect that runs they are not told."""
+        heard: list[int] = []
+        if getattr(self, "_called_from_command_line", False):
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, lambda number, _frame: heard.append(number))
+        return heard
