@@ -11,6 +11,9 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from django.db import connection
+
+from reliable_effects.outbox.models import Sweep
 
 Worker = subprocess.Popen[bytes]
 
@@ -60,9 +63,17 @@ def celery_worker(redis_server, tmp_path: Path) -> Iterator[Worker]:
 
 
 @pytest.fixture(scope="class")
+def _swept_up(django_db_setup: None, django_db_blocker) -> Iterator[None]:  # noqa: ARG001  # its database
+    """A worker for a class outlives the last test's clean-up: what it writes then is removed."""
+    yield
+    with django_db_blocker.unblock():
+        Sweep.objects.all().delete()
+        connection.close()
+
+
+@pytest.fixture(scope="class")
 def effects_worker_for_all(
-    django_db_setup: None,  # noqa: ARG001  # its database
-    tmp_path_factory: pytest.TempPathFactory,
+    _swept_up: None, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Worker]:
     """One for a class of tests: it has to survive what each of them does to it."""
     with _effects_worker(tmp_path_factory.mktemp("effects_worker")) as worker:
@@ -71,9 +82,7 @@ def effects_worker_for_all(
 
 @pytest.fixture(scope="class")
 def celery_worker_for_all(
-    django_db_setup: None,  # noqa: ARG001  # its database
-    redis_server,
-    tmp_path_factory: pytest.TempPathFactory,
+    _swept_up: None, redis_server, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Worker]:
     """The same, a stock Celery worker on Redis."""
     with _celery_worker(redis_server, tmp_path_factory.mktemp("celery_worker")) as worker:
