@@ -93,6 +93,12 @@ def take(using: str, queue: str, limit: int) -> list[Taken]:
     return [Taken(pk, bool(flags & Flag.ALONE)) for pk, _, flags, _ in found]
 
 
+def in_hints(taken: Sequence[Taken]) -> list[Sequence[int]]:
+    """The ids of *taken*, hint by hint: nothing shares one with what died while it ran."""
+    alone: list[Sequence[int]] = [[row.id] for row in taken if row.alone]
+    return alone + dispatch.chunks([row.id for row in taken if not row.alone])
+
+
 def _relay_queue(using: str, queue: str, swept: Swept) -> None:
     budget = _budget(using, queue)
     step = dispatch.IDS_PER_HINT  # grows, so that a queue which refuses its first hint costs little
@@ -114,8 +120,7 @@ def _relay_queue(using: str, queue: str, swept: Swept) -> None:
 
 def _send(using: str, queue: str, taken: Sequence[Taken]) -> int:
     """Hint *taken*, and put back what could not be; how many were hinted."""
-    hints: list[Sequence[int]] = [[row.id] for row in taken if row.alone]
-    hints += dispatch.chunks([row.id for row in taken if not row.alone])
+    hints = in_hints(taken)
     for place, ids in enumerate(hints):
         if not dispatch.send(using, queue, ids):
             dispatch.put_back(using, [pk for unsent in hints[place:] for pk in unsent])

@@ -55,7 +55,7 @@ def succeed(claimed: Claimed) -> bool:
     won = surely(
         claimed.using,
         lambda: complete(claimed),
-        after_doubt=lambda: complete(claimed) or is_now(claimed, State.SUCCEEDED),
+        after_doubt=lambda: _complete_or_done(claimed),
     )
     return told(claimed, won)
 
@@ -84,11 +84,15 @@ def succeed_and_claim(claimed: Claimed, following: Seen) -> tuple[bool, Claimed 
         return row[0], taken
 
     def ask() -> tuple[bool, list[Claimed]]:
-        won = complete(claimed) or is_now(claimed, State.SUCCEEDED)
-        return won, retake(claimed.using, wanted)
+        return _complete_or_done(claimed), retake(claimed.using, wanted)
 
     won, taken = surely(claimed.using, both, after_doubt=ask)
     return told(claimed, won), next(iter(taken), None)
+
+
+def _complete_or_done(claimed: Claimed) -> bool:
+    """After a lost answer: complete it, or find that it was completed."""
+    return complete(claimed) or is_now(claimed, State.SUCCEEDED)
 
 
 def succeed_together(group: Sequence[Claimed]) -> list[Claimed]:

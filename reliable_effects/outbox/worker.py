@@ -23,7 +23,7 @@ from django.db import Error, connections
 from ..conf import settings
 from . import dispatch, sweeps, timeout
 from .deliver import deliver
-from .relay import take, waiting_queues
+from .relay import in_hints, take, waiting_queues
 
 logger = logging.getLogger("reliable_effects")
 
@@ -72,9 +72,7 @@ def _work_once(
             break
         taken = take(using, queue, appetite.get((using, queue), dispatch.IDS_PER_HINT))
         taken_in_all += len(taken)
-        together = [row.id for row in taken if not row.alone]
-        hints = [[row.id] for row in taken if row.alone] + ([together] if together else [])
-        begun = sum(deliver(using, ids, hand_on=_put_back) for ids in hints)
+        begun = sum(deliver(using, ids, hand_on=_put_back) for ids in in_hints(taken))
         appetite[using, queue] = min(max(2 * begun, 2), dispatch.IDS_PER_HINT)
     return taken_in_all
 
