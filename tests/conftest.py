@@ -9,7 +9,15 @@ from pathlib import Path
 import pytest
 from django.test import SimpleTestCase
 
+from tests.faults.evidence import (
+    deselect_what_takes_long,
+    evidence,
+    pytest_configure,
+    pytest_runtest_makereport,
+)
 from tests.services import Given, Missing, Postgres, RabbitMQ, Redis, Server, obtain
+
+__all__ = ["evidence", "pytest_configure", "pytest_runtest_makereport"]  # for pytest
 
 _GAP = "service: "  # how the reason of a skip begins where a program is missing
 
@@ -62,6 +70,7 @@ def _servers_survive_each_test() -> Iterator[None]:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """On a second database, only what uses one: tests/run.py had the others run on the first."""
+    deselect_what_takes_long(config, items)
     if os.environ.get("TEST_DATABASE_FREE") == "no":
         chosen = [item for item in items if _uses_a_database(item)]
         config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
