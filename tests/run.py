@@ -1,7 +1,7 @@
 """
 `make test`: the suite once per database, the example project's, and what was not tested.
 
-TEST_DATABASES names the databases ("sqlite postgres"); arguments go to pytest.
+TEST_DATABASES names the databases (all three); arguments go to pytest.
 """
 
 # ruff: noqa: T201  # a command talks to its caller
@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from contextlib import ExitStack
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Self
@@ -34,21 +35,31 @@ def main(arguments: list[str]) -> int:
                 environment["TEST_DATABASE_FREE"] = "no"
             runs.append(stack.enter_context(Run(name, folder, arguments, **environment)))
 
-        for database in os.environ.get("TEST_DATABASES", "sqlite postgres").split():
-            environment = {"TEST_DATABASE": database}
-            if server := _SERVERS.get(database):
-                try:
-                    environment[server.variable] = obtain(server).url  # it ends with this process
-                except Missing as missing:
-                    gaps.append(f"nothing on {database}: {missing}")
-                    continue
-            start(database, arguments, **environment)
+        for database in os.environ.get("TEST_DATABASES", "sqlite postgres mariadb").split():
+            try:
+                start(database, arguments, **_environment(database))
+            except (Missing, NoDriver) as missing:
+                gaps.append(f"nothing on {database}: {missing}")
         if not arguments:
             start("example project", ["-c", "example_project/pytest.ini", "example_project"])
         # All at once, since most tests wait for other processes; shown one after the other.
         for run in runs:
             run.show()
         return _report(runs, gaps)
+
+
+class NoDriver(Exception):
+    def __init__(self) -> None:
+        super().__init__("mysqlclient is not installed. `make services`, then `make test` again.")
+
+
+def _environment(database: str) -> dict[str, str]:
+    """What a run on *database* is told; its server is started, and ends with this process."""
+    if database == "mariadb" and find_spec("MySQLdb") is None:
+        raise NoDriver
+    server = _SERVERS.get(database)
+    served = {server.variable: obtain(server).url} if server else {}
+    return {"TEST_DATABASE": database, **served}
 
 
 def _report(runs: list[Run], gaps: list[str]) -> int:
