@@ -4,10 +4,10 @@ PYTHON := $(VENV)/bin/python
 export VENV
 
 .DEFAULT_GOAL := help
-.PHONY: help demo prove test lint types docs services clean
+.PHONY: help demo prove test proof lint types docs services clean
 
 help: ## list these targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-16s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-16s %s\n", $$1, $$2}'
 
 demo: ## a shop on a web page: orders, workers, partners, admin; Ctrl-C ends it
 	@scripts/environment demo
@@ -20,6 +20,10 @@ prove: ## the same without a browser: 200 orders while workers and broker are ki
 test: ## all tests, once per database; ARGS="-k rollback -x" goes to pytest
 	@scripts/environment test
 	@$(PYTHON) -m tests.run $(ARGS)
+
+proof: ## every test of a fault at full length, then docs/explanation/proof.md (an hour)
+	@scripts/environment test
+	@$(PYTHON) -m tests.faults.proof $(ARGS)
 
 lint: ## style, formatting, and which module may import which
 	@scripts/environment lint
