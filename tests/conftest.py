@@ -10,6 +10,7 @@ import pytest
 from django.test import SimpleTestCase
 
 from tests.faults.evidence import (
+    IS_FULL,
     deselect_what_takes_long,
     evidence,
     pytest_configure,
@@ -69,10 +70,10 @@ def _servers_survive_each_test() -> Iterator[None]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """On a second database, only what uses one: tests/run.py had the others run on the first."""
+    """On a second database, only what differs there: the rest is in the first run (tests/run.py)."""
     deselect_what_takes_long(config, items)
     if os.environ.get("TEST_DATABASE_FREE") == "no":
-        chosen = [item for item in items if _uses_a_database(item)]
+        chosen = [item for item in items if _uses_a_database(item) and not _wants_only_one(item)]
         config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
         items[:] = chosen
 
@@ -83,6 +84,10 @@ def _uses_a_database(item: pytest.Item) -> bool:
         or item.get_closest_marker("django_db") is not None
         or issubclass(getattr(item, "cls", None) or object, SimpleTestCase)
     )
+
+
+def _wants_only_one(item: pytest.Item) -> bool:
+    return item.get_closest_marker("one_database") is not None and not IS_FULL
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

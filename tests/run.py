@@ -31,11 +31,11 @@ def main(arguments: list[str]) -> int:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="effects-runs-")))
 
         def start(name: str, arguments: list[str], **environment: str) -> None:
-            if runs:  # what uses no database is in the first run
+            if runs:  # what needs no database, or only one, is in the first run
                 environment["TEST_DATABASE_FREE"] = "no"
             runs.append(stack.enter_context(Run(name, folder, arguments, **environment)))
 
-        for database in os.environ.get("TEST_DATABASES", "sqlite postgres mariadb").split():
+        for database in os.environ.get("TEST_DATABASES", "postgres sqlite mariadb").split():
             try:
                 start(database, arguments, **_environment(database))
             except (Missing, NoDriver) as missing:

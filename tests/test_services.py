@@ -8,6 +8,7 @@ import socketserver
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -189,6 +190,16 @@ def test_a_cut_resets_open_connections_and_new_ones(proxy, client):
         client.recv(100)
     with pytest.raises(ConnectionResetError), _call(proxy) as another:
         another.recv(100)
+
+
+def test_a_slow_proxy_answers_late(proxy, client):
+    """A broker at the end of its strength still does what it is asked."""
+    proxy.delay = 0.3
+    proxy.mode = "slow"
+    began_at = time.monotonic()
+
+    assert _ask(client, b"hello\n") == b"HELLO\n"
+    assert time.monotonic() - began_at >= 0.3
 
 
 def test_only_the_named_request_loses_its_reply(proxy, client, shouter):

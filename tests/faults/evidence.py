@@ -84,6 +84,7 @@ def _write(test: pytest.Item, marker: pytest.Mark, evidence: Evidence) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "fault(what, rows=''): a row of the table of proofs")
     config.addinivalue_line("markers", "full: takes long; runs where TEST_FAULTS=full")
+    config.addinivalue_line("markers", "one_database: the fault is elsewhere; the first will do")
 
 
 @pytest.hookimpl(wrapper=True)

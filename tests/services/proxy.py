@@ -25,6 +25,7 @@ class Mode(StrEnum):
     FREEZE = "freeze"  # connections are accepted, nothing moves; what was sent arrives on OK
     DROP_REPLIES = "drop_replies"  # requests arrive, answers are thrown away
     CUT = "cut"  # open connections are reset, new ones as soon as they are accepted
+    SLOW = "slow"  # each answer comes `delay` seconds late
 
 
 class Proxy:
@@ -32,6 +33,7 @@ class Proxy:
 
     def __init__(self, target: int) -> None:
         self.target = target
+        self.delay = 0.5  # seconds
         self.port = 0
         self._mode = Mode.OK
         self._lose_reply_to = b""
@@ -129,6 +131,8 @@ class Proxy:
             if link.is_doomed:
                 link.cut()
                 return
+            if self._mode is Mode.SLOW:
+                await asyncio.sleep(self.delay)
             if self._mode is not Mode.DROP_REPLIES:
                 link.near.write(data)
                 await link.near.drain()
