@@ -167,7 +167,7 @@ def _queue(alias: str, name: str, now: datetime, sweeps: dict[str, Sweep], runni
         is_consumed=(
             oldest is None
             or oldest <= patience
-            or (last_claim is not None and last_claim <= patience)
+            or (last_claim is not None and abs(last_claim) <= patience)
         ),
     )
 
@@ -190,5 +190,6 @@ def _sweep(name: str, period: timedelta, row: Sweep | None, now: datetime) -> Sw
         seen=row.seen,
         done=row.done,
         truncated=row.truncated,
-        is_stale=age > max(5 * period, _PATIENCE),
+        # Also where it lies ahead, for the database's clock was put back and nobody swept since.
+        is_stale=abs(age) > max(5 * period, _PATIENCE),
     )
