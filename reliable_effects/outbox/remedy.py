@@ -81,7 +81,8 @@ def _change(
     rows: DeliveryQuerySet, verb: str, values: Callable[[State, int], Values], by: str, why: str
 ) -> list[Delivery]:
     """Change *rows* a batch at a time, those together that get the same values."""
-    found = rows.iterator(chunk_size=_BATCH)
+    # Not iterator(): behind a pooler (PgBouncer) its cursor may be on another's connection.
+    found = iter(rows)
     changed: list[Delivery] = []
     while batch := list(islice(found, _BATCH)):
         alike: dict[tuple[State, int], list[Delivery]] = {}

@@ -84,8 +84,8 @@ def test_a_row_that_is_claimed_in_between_is_refused(verb):
     delivery = uncertain_delivery()
 
     class ClaimedMeanwhile(type(Delivery.objects.all())):
-        def iterator(self, chunk_size=None):
-            for row in super().iterator(chunk_size):
+        def __iter__(self):
+            for row in super().__iter__():
                 Delivery.objects.filter(pk=row.pk).update(
                     state=State.RUNNING, look_at=None, claim_token=1, lease_expires_at=row.due_at
                 )
