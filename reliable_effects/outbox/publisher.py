@@ -73,20 +73,24 @@ class Publisher:
 
     def publish(self, queue: str, hint: Hint) -> bool:
         """Send *hint*; False where it is not known to be sent, and then the relay finds the row."""
-        return self.publish_all([(queue, hint)])[0]
+        return self._publish([(queue, hint)], self._patience)[0]
 
     def publish_all(self, hints: Sequence[tuple[str, Hint]]) -> list[bool]:
         """
-        Send what one transaction has to say, one answer per hint, within one `patience` in all.
+        Send what one transaction has to say, one answer per hint: for those who are in a hurry.
+
+        All of them together wait one `patience` a `rest`, for a broker that answers late as well;
+        after that their hints go out with nobody waiting.
 
         Never raises, except what is aimed at the caller's own thread, such as SystemExit.
         """
-        started = self._clock()
-        job = _Job(hints, deadline=started + self._patience)
-        lane = self._lane()
-        if not lane.breaker.is_open or lane.may_probe(job):
-            self._wait(lane, job, started)
-        return list(job.sent)
+        allowance = self._lane().allowance
+        began_at = self._clock()
+        sent = self._publish(hints, allowance.left)
+        waited = self._clock() - began_at
+        if waited > self._overdue:
+            allowance.spend(waited)
+        return sent
 
     @property
     def is_open(self) -> bool:
@@ -104,15 +108,24 @@ class Publisher:
         if lane is not None:
             lane.stop(timeout=self._patience)
 
-    def _wait(self, lane: _Lane, job: _Job, started: float) -> None:
-        if not lane.hand_over(job) or job.over.wait(self._overdue):
+    def _publish(self, hints: Sequence[tuple[str, Hint]], patience: float) -> list[bool]:
+        job = _Job(hints, deadline=self._clock() + self._patience)
+        lane = self._lane()
+        if not lane.breaker.is_open or lane.may_probe(job):
+            self._wait(lane, job, patience)
+        return list(job.sent)
+
+    def _wait(self, lane: _Lane, job: _Job, patience: float) -> None:
+        until = self._clock() + patience
+        if not lane.hand_over(job) or job.over.wait(min(self._overdue, patience)):
             return
         if not lane.patient.acquire(blocking=False):
             return  # Somebody else finds out how long this takes; the row needs no hint to live.
         try:
             if lane.breaker.is_open and not job.is_probe:
                 return  # Somebody else just did.
-            if not job.over.wait(started + self._patience - self._clock()):
+            is_over = job.over.wait(max(until - self._clock(), 0))
+            if not is_over and patience >= self._patience:  # less of it tells nothing
                 lane.breaker.open(f"no answer within {self._patience:g} s")
         finally:
             lane.patient.release()
@@ -123,7 +136,11 @@ class Publisher:
         # keeps two of its threads from making two without a lock that the fork could have copied.
         pid = os.getpid()
         lane = self._lanes.get(pid)
-        return lane or self._lanes.setdefault(pid, _Lane(self._send, self._rest, self._clock))
+        return lane or self._lanes.setdefault(pid, self._new_lane())
+
+    def _new_lane(self) -> _Lane:
+        allowance = _Allowance(self._patience, self._rest.total_seconds(), self._clock)
+        return _Lane(self._send, _Breaker(self._rest, self._clock), allowance, self._clock)
 
 
 class _Job:
@@ -142,7 +159,9 @@ class _Job:
 class _Lane:
     """One process's way to the broker: its thread, the line before it, its breaker."""
 
-    def __init__(self, send: Send, rest: timedelta, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, send: Send, breaker: _Breaker, allowance: _Allowance, clock: Callable[[], float]
+    ) -> None:
         self._send = send
         self._clock = clock
         self._line: Queue[_Job | None] = Queue(ROOM)
@@ -150,7 +169,8 @@ class _Lane:
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
         self._refused: set[str] = set()
-        self.breaker = _Breaker(rest, clock)
+        self.breaker = breaker
+        self.allowance = allowance
         self.patient = threading.Lock()  # held by the one caller who waits for an overdue answer
 
     def may_probe(self, job: _Job) -> bool:
@@ -210,6 +230,33 @@ class _Lane:
                 job.sent[number] = True
         if job.is_probe and self._clock() < job.deadline:
             self.breaker.close()
+
+
+class _Allowance:
+    """So many seconds, for all who are in a hurry, in each span that begins with the first of them."""
+
+    def __init__(self, seconds: float, span: float, clock: Callable[[], float]) -> None:
+        self._seconds = seconds
+        self._span = span
+        self._clock = clock
+        self._spent = 0.0
+        self._renewed_at = clock()
+        self._lock = threading.Lock()
+
+    @property
+    def left(self) -> float:
+        if self._clock() >= self._renewed_at:
+            return self._seconds
+        return max(self._seconds - self._spent, 0)
+
+    def spend(self, seconds: float) -> None:
+        """They have just been waited."""
+        now = self._clock()
+        with self._lock:
+            if now >= self._renewed_at:
+                self._spent = 0.0
+                self._renewed_at = now - seconds + self._span
+            self._spent += seconds
 
 
 class _Breaker:

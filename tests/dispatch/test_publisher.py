@@ -173,6 +173,38 @@ def test_what_went_out_before_the_broker_hung_counts_as_sent():
     assert answers == [True, False, False]
 
 
+def test_requests_before_a_slow_broker_wait_a_second_in_all():
+    """It answers each of them in time; and so a page with ten orders would take as many times longer."""
+    received = []
+
+    def send(queue, _hint):
+        time.sleep(0.3)  # what a broker at the end of its strength takes
+        received.append(queue)
+
+    publisher = Publisher(send)
+
+    waits = [timed(publisher.publish_all, [(f"queue{n}", HINT)])[1] for n in range(10)]
+
+    assert sum(waits) < 2
+    assert not publisher.is_open
+    eventually(lambda: len(received) > 3)  # also such as nobody waited for
+    publisher.reset()
+
+
+def test_sweeps_before_a_slow_broker_wait_for_each_answer():
+    """They are in no hurry, and what they are not sure of they would only send again."""
+
+    def send(_queue, _hint):
+        time.sleep(0.3)  # four of them are more than a request may wait
+
+    publisher = Publisher(send)
+
+    answers = [publisher.publish("celery", HINT) for _ in range(4)]
+
+    publisher.reset()
+    assert answers == [True] * 4
+
+
 def test_the_breaker_closes_when_a_hint_gets_through_again(broker, make_publisher, caplog):
     """An outage ends by itself, with one line at its beginning and one at its end."""
     publisher = make_publisher(rest=timedelta(milliseconds=50))

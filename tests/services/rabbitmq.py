@@ -14,6 +14,7 @@ class RabbitMQ(Server):
     # The ones on Debian's PATH insist on being the user of the machine's own node.
     folders = ("/usr/lib/rabbitmq/bin", "/opt/homebrew/opt/rabbitmq/sbin")
     ready_within = 120  # seconds; alone it takes ten on a slow core
+    _is_full = False
 
     @property
     def url(self) -> str:
@@ -62,9 +63,36 @@ class RabbitMQ(Server):
 
     def wipe(self) -> None:
         """Delete all queues with what is in them; connections stay."""
-        delete = "[rabbit_amqqueue:delete(Q, false, false, <<>>) || Q <- rabbit_amqqueue:list()]."
+        self._eval(
+            "[rabbit_amqqueue:delete(Q, false, false, <<>>) || Q <- rabbit_amqqueue:list()]."
+        )
+
+    def fill(self) -> None:
+        """Out of memory: it reads no more from whoever publishes, all else is answered."""
+        self._set_memory(0.00001)
+        self._is_full = True
+
+    def relieve(self) -> None:
+        self._set_memory(0.4)  # of what the machine has: its default
+        self._is_full = False
+
+    def heal(self) -> None:
+        super().heal()
+        if self._is_full:
+            self.relieve()
+
+    def _set_memory(self, fraction: float) -> None:
+        """Set the limit, and return when the alarm is as it says."""
+        is_full = str(fraction < 0.01).lower()
+        self._eval(
+            f"vm_memory_monitor:set_vm_memory_high_watermark({fraction:f}),"
+            "Wait = fun(F) -> case rabbit_alarm:get_alarms() =/= [] of"
+            f" {is_full} -> ok; _ -> timer:sleep(20), F(F) end end, Wait(Wait)."
+        )
+
+    def _eval(self, expression: str) -> None:
         subprocess.run(
-            [self.find("rabbitmqctl"), "eval", delete],
+            [self.find("rabbitmqctl"), "eval", expression],
             check=True,
             env=os.environ | self.environment(),
             capture_output=True,

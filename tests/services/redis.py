@@ -33,6 +33,21 @@ class Redis(Server):
         if self._ask(b"FLUSHALL") != b"+OK\r\n":
             raise RuntimeError("FLUSHALL was refused")
 
+    def fill(self) -> None:
+        """Out of memory: whatever would store something is refused, all else is answered."""
+        self._set_memory(b"1")
+
+    def relieve(self) -> None:
+        self._set_memory(b"0")  # no limit
+
+    def heal(self) -> None:
+        super().heal()
+        self.relieve()
+
+    def _set_memory(self, limit: bytes) -> None:
+        if self._ask(b"CONFIG SET maxmemory " + limit) != b"+OK\r\n":
+            raise RuntimeError("CONFIG SET was refused")
+
     def _ask(self, command: bytes) -> bytes:
         with self.connect() as connection:
             connection.sendall(command + b"\r\n")

@@ -233,7 +233,7 @@ class Given:
     def _leave_alone(self) -> NoReturn:
         pytest.skip(f"{self.variable} names a server that is not ours to stop, hang or wipe")
 
-    stop = kill = restart = freeze = thaw = wipe = _leave_alone
+    stop = kill = restart = freeze = thaw = wipe = fill = relieve = _leave_alone
 
 
 def obtain(server: type[Server]) -> Server | Given:
