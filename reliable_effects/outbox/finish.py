@@ -56,7 +56,11 @@ def skip_debt(claimed: Claimed, needed: Callable[[], bool]) -> bool:
                 return False
             return skip(claimed, Reason.NOT_NEEDED)
 
-    return surely(claimed.using, skipped_or_released)
+    return surely(
+        claimed.using,
+        skipped_or_released,
+        after_doubt=lambda: skipped_or_released() or is_now(claimed, State.SKIPPED),
+    )
 
 
 def retry(
@@ -162,7 +166,7 @@ def note(claimed: Claimed, **notes: Any) -> bool:
 def beat(claimed: Claimed, lease: timedelta) -> bool:
     """Begin the lease anew; False where it is lost."""
     rows = Delivery.objects.using(claimed.using).filter(pk=claimed.id, claim_token=claimed.token)
-    return rows.update(lease_expires_at=DbNow() + lease) == 1
+    return surely(claimed.using, lambda: rows.update(lease_expires_at=DbNow() + lease)) == 1
 
 
 def jittered(span: timedelta) -> timedelta:

@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import connections, transaction
+from django.db import Error, connections, transaction
 
 from ..effects.context import EffectContext
 from ..effects.effect import Effect
@@ -26,6 +26,8 @@ from . import finish, timeout, unknown
 from .claim import Claimed
 from .models import Attempt, OutboxEvent
 from .pace import pace
+from .passing import may_pass
+from .persist import surely
 from .run_context import Run, running
 from .states import Notes, Reason, State, noted
 from .subjects import MISSING, load_subject
@@ -33,6 +35,7 @@ from .succeed import complete
 from .verdicts import (
     DidNotHappen,
     Failed,
+    Interrupted,
     NotForThisRelease,
     Refused,
     Skipped,
@@ -61,14 +64,21 @@ def run(claimed: Claimed, *, subject: Any = None) -> Verdict:
         _note_beginning(claimed)
         payload = declared.codec.load(event.payload, event.version)
         if subject is None:
-            subject = load_subject(claimed, event)
+            subject = surely(claimed.using, lambda: load_subject(claimed, event))
         with _closing_what_was_left_open(claimed.using):
             return _judged(claimed, event, subject, payload)
     except BadPayload as error:
         return Refused(Reason.UNREADABLE, error, begun=False)
     except BaseException as error:  # noqa: BLE001  # see above
-        # A question that could not be asked is no answer: only "did not" may run it again.
-        return Unsure(error) if claimed.verifying else Failed(error)
+        return _not_begun(claimed, error)
+
+
+def _not_begun(claimed: Claimed, error: BaseException) -> Verdict:
+    """What effects raise was caught with the effect; this was met on the way to it."""
+    if isinstance(error, Error) and may_pass(error):
+        return Interrupted(error)
+    # A question that could not be asked is no answer: only "did not" may run it again.
+    return Unsure(error) if claimed.verifying else Failed(error)
 
 
 def _note_beginning(claimed: Claimed) -> None:
@@ -116,9 +126,8 @@ def _declared(effect: Effect[Any, Any], event: OutboxEvent) -> Event[Any, Any]:
 
 def _spent(claimed: Claimed) -> Verdict:
     """Its last run never came back to count itself out: the worker died, or was killed."""
-    last = (
-        Attempt.objects.using(claimed.using).filter(delivery_id=claimed.id).order_by("-pk").first()
-    )
+    kept = Attempt.objects.using(claimed.using).filter(delivery_id=claimed.id)
+    last = surely(claimed.using, lambda: kept.order_by("-pk").first())
     match last.outcome if last is not None else "":
         case Attempt.Outcome.LOST:
             reason = Reason.KILLED_WORKERS
@@ -144,7 +153,7 @@ def _judged(claimed: Claimed, event: OutboxEvent, subject: Any, payload: Any) ->
         return _verified(claimed, event, subject, payload)
     if _expired(effect, event, claimed.claimed_at):
         return Skipped(Reason.EXPIRED)
-    if not is_still_needed(effect, subject, claimed.using):
+    if not surely(claimed.using, lambda: is_still_needed(effect, subject, claimed.using)):
         return Skipped(Reason.NOT_NEEDED)
     return _carried_out(claimed, event, subject, payload)
 
@@ -194,12 +203,22 @@ def _carried_out(  # noqa: PLR0911  # one for each way to end
         _drop_connections()
         return Unsure(error) if effect.verify is not None else Failed(error)
     except BaseException as error:  # noqa: BLE001  # see run()
-        if completed and finish.is_now(claimed, State.SUCCEEDED):
-            # The commit was done, and only its answer was lost (or a hook after it raised).
-            return Succeeded(time.monotonic() - begun, written=True)
-        return Failed(error)
+        return _unexpected(claimed, error, time.monotonic() - begun, completed=completed)
     finally:
         pace.note(effect.name, time.monotonic() - begun)  # failures too: a timeout is not quick
+
+
+def _unexpected(
+    claimed: Claimed, error: BaseException, seconds: float, *, completed: bool
+) -> Verdict:
+    if completed and surely(claimed.using, lambda: finish.is_now(claimed, State.SUCCEEDED)):
+        # The commit was done, and only its answer was lost (or a hook after it raised).
+        return Succeeded(seconds, written=True)
+    if claimed.effect.atomic and isinstance(error, Error) and may_pass(error):
+        # The deadlock or lost connection may be that of our completion, or of the commit; and
+        # whose it was, all is rolled back.
+        return Interrupted(error)
+    return Failed(error)
 
 
 def _verified(claimed: Claimed, event: OutboxEvent, subject: Any, payload: Any) -> Verdict:

@@ -22,6 +22,7 @@ from .succeed import succeed
 from .verdicts import (
     DidNotHappen,
     Failed,
+    Interrupted,
     NotForThisRelease,
     Refused,
     Skipped,
@@ -43,7 +44,7 @@ def may_be_joined(claimed: Claimed, verdict: Verdict) -> bool:
     )
 
 
-def settle(claimed: Claimed, verdict: Verdict) -> None:
+def settle(claimed: Claimed, verdict: Verdict) -> None:  # noqa: C901  # one for each verdict
     """Write *verdict*. Where the lease is lost nothing is written, and nothing told."""
     match verdict:
         case Succeeded():
@@ -63,6 +64,8 @@ def settle(claimed: Claimed, verdict: Verdict) -> None:
             _settle_doubt(claimed, exception)
         case DidNotHappen():
             _settle_did_not_happen(claimed)
+        case Interrupted(exception):
+            _settle_interruption(claimed, exception)
         case NotForThisRelease():
             unknown.put_back(claimed)
         case _:
@@ -141,6 +144,24 @@ def _settle_doubt(claimed: Claimed, exception: BaseException | None) -> None:
             waits_for_a_person=rest is None,
             exception=exception,
         )
+
+
+_MOST_INTERRUPTIONS = 3  # of one delivery; what always interrupts is its own doing, and counts
+
+
+def _settle_interruption(claimed: Claimed, exception: Exception) -> None:
+    """A deadlock or a lost connection is no failure of the effect: no attempt is spent."""
+    times = int(noted(claimed.notes, Notes.INTERRUPTED)) + 1
+    if times > _MOST_INTERRUPTIONS:
+        fail = _settle_doubt if claimed.verifying else _settle_failure
+        fail(claimed, exception)
+        return
+    rest = claimed.effect.backoff.delay(times)
+    if finish.release(claimed, until=rest, **{Notes.INTERRUPTED: times}):
+        logger.warning(
+            "interrupted %s delivery=%d by the database: %s; again in %.1fs",
+            claimed.effect.name, claimed.id, exception, rest.total_seconds(),
+        )  # fmt: skip
 
 
 def _settle_did_not_happen(claimed: Claimed) -> None:

@@ -63,6 +63,7 @@ class Notes:
     SNOOZED = "snoozed"  # seconds, in all
     VERIFIES = "verifies"  # how often `verify` was asked
     KILLS = "kills"  # workers that died while they ran it alone
+    INTERRUPTED = "interrupted"  # attempts given back because the database failed
 
 
 def noted(notes: Any, name: str) -> float:

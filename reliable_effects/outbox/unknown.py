@@ -19,6 +19,7 @@ from ..effects.registry import registry
 from . import finish
 from .claim import Claimed, Seen
 from .models import Attempt, Delivery
+from .persist import surely
 from .states import Reason, State
 
 logger = logging.getLogger("reliable_effects")
@@ -60,7 +61,7 @@ def put_off(row: Seen) -> None:
 
 def put_back(claimed: Claimed) -> None:
     """The same for a payload of a later version, which is only seen after the claim."""
-    now = read_clock(claimed.using)
+    now = surely(claimed.using, lambda: read_clock(claimed.using))
     since = _since(claimed.notes, now)
     if now - since > settings().max_unknown:
         message = "its payload is of a later version than any worker has known"

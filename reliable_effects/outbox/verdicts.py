@@ -51,10 +51,25 @@ class DidNotHappen:
 
 
 @dataclass(frozen=True, slots=True)
+class Interrupted:
+    """The database failed between us and the effect; whatever was begun was rolled back."""
+
+    exception: Exception
+
+
+@dataclass(frozen=True, slots=True)
 class NotForThisRelease:
     """The payload is of a later version than this code knows; another worker will know it."""
 
 
 Verdict = (
-    Succeeded | Skipped | Failed | Refused | Snoozed | Unsure | DidNotHappen | NotForThisRelease
+    Succeeded
+    | Skipped
+    | Failed
+    | Refused
+    | Snoozed
+    | Unsure
+    | DidNotHappen
+    | Interrupted
+    | NotForThisRelease
 )
