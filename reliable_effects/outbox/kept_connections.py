@@ -50,6 +50,8 @@ def kept_connections() -> Iterator[None]:
         for connection in connections.all(initialized_only=True):
             if connection.connection is None or not connection.autocommit:
                 continue  # nothing to keep, or somebody is in the middle of a transaction
+            if _is_lent(connection):
+                continue  # kept, it would be missing for all other threads; a pool keeps its own
             if connection.errors_occurred and not connection.is_usable():
                 connection.close()
                 continue
@@ -57,6 +59,18 @@ def kept_connections() -> Iterator[None]:
             opened = since.get(connection.alias, time.monotonic())
             _kept.shelf[connection.alias] = (connection, opened)
             del connections[connection.alias]
+
+
+def give_back() -> None:
+    """To the pools they were lent by, for whoever waits there; what is nobody else's stays open."""
+    for connection in connections.all(initialized_only=True):
+        if _is_lent(connection) and not connection.in_atomic_block:
+            connection.close()
+
+
+def _is_lent(connection: BaseDatabaseWrapper) -> bool:
+    """By a pool, which is Django's option for PostgreSQL."""
+    return bool(connection.settings_dict["OPTIONS"].get("pool"))
 
 
 def close_kept() -> None:

@@ -22,7 +22,8 @@ from typing import NoReturn
 from django.db import connections
 
 from ..conf import settings
-from . import dispatch
+from . import dispatch, forking
+from .kept_connections import give_back
 from .sweeps import sweep_all
 
 logger = logging.getLogger("reliable_effects")
@@ -41,6 +42,7 @@ def sweep_until(ended: Callable[[float], bool]) -> None:
             # The last line of defence: a timer that dies is a sweep that stops.
             logger.exception("the sweeps' timer goes on")
             connections.close_all()
+        give_back()
 
 
 class SweeperThread:
@@ -127,7 +129,7 @@ def _be_the_sweeper(parent: int) -> NoReturn:
         return True
 
     try:
-        _leave_connections_to_the_parent()
+        forking.leave_to_the_parent()
         signal.signal(signal.SIGTERM, stop)
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal tells the worker, it tells us
         for number in (signal.SIGCHLD, signal.SIGHUP, signal.SIGQUIT, signal.SIGALRM):
@@ -136,13 +138,3 @@ def _be_the_sweeper(parent: int) -> NoReturn:
     finally:
         # Not through the exits of the worker, whose handlers and buffers were copied with it.
         os._exit(0)
-
-
-_inherited: list[object] = []
-
-
-def _leave_connections_to_the_parent() -> None:
-    """What the worker had open is its own: not to be used here, nor closed by being deleted."""
-    for connection in connections.all(initialized_only=True):
-        _inherited.append(connection.connection)
-        connection.connection = None

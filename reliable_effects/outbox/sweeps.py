@@ -32,9 +32,20 @@ def sweep_all(*, with_relay: bool = True) -> dict[str, Swept]:
     return {
         f"{using}/{name}": swept
         for using in settings().databases
+        if _answers(using)
         for name in ((RELAY,) if with_relay else ()) + (RESCUE, PRUNE)
         if (swept := sweep(using, name)) is not None
     }
+
+
+def _answers(using: str) -> bool:
+    """Else each sweep would wait for it in vain, while those of the other databases are due."""
+    try:
+        connections[using].ensure_connection()
+    except Error:
+        logger.exception("the database %s cannot be reached; the others go on", using)
+        return False
+    return True
 
 
 def sweep(using: str, name: str, *, now: bool = False) -> Swept | None:

@@ -21,7 +21,7 @@ from typing import NoReturn
 from django.db import Error, connections
 
 from ..conf import settings
-from . import dispatch, sweeps, timeout
+from . import dispatch, forking, sweeps, timeout
 from .deliver import deliver
 from .relay import in_hints, take, waiting_queues
 
@@ -36,15 +36,21 @@ def work(queues: Sequence[str], stopped: Callable[[], bool], *, drain: bool = Fa
     """Carry out what is due until *stopped* (or, to *drain*, until nothing is)."""
     rest = _SHORTEST
     appetite: dict[tuple[str, str], int] = {}
+    left_alone: dict[str, float] = {}  # databases that failed, and until when
     while not stopped():
-        try:
-            worked = sum(
-                _work_once(using, queues, stopped, appetite) for using in settings().databases
-            )
-        except Error:
-            logger.exception("the database failed; trying again")
-            connections.close_all()
-            worked, rest = 0, _LONGEST
+        worked = 0
+        for using in settings().databases:
+            began_at = time.monotonic()
+            if began_at < left_alone.get(using, 0.0):
+                continue
+            try:
+                worked += _work_once(using, queues, stopped, appetite)
+            except Error:
+                logger.exception("the database %s failed; trying again", using)
+                connections[using].close()
+                # As long as it took to fail: one that hangs costs the others half the time at most.
+                now = time.monotonic()
+                left_alone[using] = now + max(_LONGEST, now - began_at)
         if worked:
             rest = _SHORTEST
         elif drain:
@@ -99,6 +105,7 @@ class Supervisor:
             signal.signal(number, self._on_stop)
         pause = min(settings().relay_period, settings().rescue_period).total_seconds() / 2
         sweep_at = 0.0
+        forking.close_everything()  # Django's checks may have asked the database
         while not self._stops:
             self._reap()
             self._fill()
@@ -118,7 +125,7 @@ class Supervisor:
         except Exception:
             logger.exception("the sweeps go on")
         finally:
-            connections.close_all()  # children are forked from here, and inherit nothing open
+            forking.close_everything()  # children are forked from here, and inherit nothing open
 
     def _fill(self) -> None:
         """Replace who is missing, but in a second no more than there are places."""
