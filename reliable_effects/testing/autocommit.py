@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from django.db import Error, connections, transaction
+from django.db import Error, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 logger = logging.getLogger("reliable_effects")
@@ -75,13 +75,13 @@ class _Autocommit:
                 # Elsewhere a failed statement leaves the transaction as it was before it; and
                 # SQLite cannot release a savepoint while a statement's rows are being read.
                 return execute(sql, params, many, context)
-            mark = transaction.savepoint(using=connection.alias)
+            mark = connection.savepoint()  # transaction's own is deprecated since Django 6.1
             try:
                 result = execute(sql, params, many, context)
             except Error:
-                transaction.savepoint_rollback(mark, using=connection.alias)
+                connection.savepoint_rollback(mark)
                 raise
-            transaction.savepoint_commit(mark, using=connection.alias)
+            connection.savepoint_commit(mark)
             return result
         if blocks[0] is None:
             # The ORM's own atomic(savepoint=False), around bulk_create() for one: on a worker it
