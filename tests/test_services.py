@@ -192,6 +192,19 @@ def test_a_cut_resets_open_connections_and_new_ones(proxy, client):
         another.recv(100)
 
 
+@pytest.mark.parametrize(("is_applied", "heard"), [(True, [b"1\n", b"2\n"]), (False, [b"1\n"])])
+def test_the_chosen_round_trip_is_cut(is_applied, heard, proxy, client, shouter):
+    """Done, and the client cannot know; or never arrived, and it cannot know either."""
+    proxy.cut_at(2, is_applied=is_applied)
+    assert _ask(client, b"1\n") == b"1\n"
+
+    with pytest.raises(ConnectionResetError):
+        _ask(client, b"2\n")
+
+    assert shouter[1] == heard
+    assert proxy.round_trips == 2
+
+
 def test_a_slow_proxy_answers_late(proxy, client):
     """A broker at the end of its strength still does what it is asked."""
     proxy.delay = 0.3

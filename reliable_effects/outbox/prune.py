@@ -22,6 +22,7 @@ from ..effects.owed import OwedQuery
 from ..effects.registry import registry
 from .heartbeat import Swept
 from .models import Attempt, Delivery, OutboxEvent
+from .reconnect import mend
 from .states import ENDED_WELL, Reason, State
 
 logger = logging.getLogger("reliable_effects")
@@ -106,6 +107,7 @@ def _owed_no_more(using: str, batch: Sequence[Delivery]) -> list[Delivery]:
         except Exception:
             # A project's own query. Whatever it raises, the rows of other effects may go.
             logger.exception("the owed query of %s failed; its rows are kept", name)
+            mend(using)
     return free
 
 
@@ -131,6 +133,7 @@ def _delete(using: str, rows: Sequence[Delivery]) -> int:
             Delivery.objects.using(using).filter(pk__in=ids).delete()
         _delete_bare(using, {row.event_id for row in rows})
     except Error:
+        mend(using)
         if len(rows) > 1:  # one of them cannot be deleted: the others can
             return sum(_delete(using, [row]) for row in rows)
         logger.exception("could not prune delivery %d; the others go on", rows[0].pk)

@@ -20,6 +20,7 @@ from .. import signals
 from ..clock import DbNow
 from ..effects.registry import registry
 from .models import Delivery, DeliveryQuerySet
+from .reconnect import mend
 from .states import CANCELLABLE, REDRIVABLE, Notes, Reason, State, noted
 
 logger = logging.getLogger("reliable_effects")
@@ -110,6 +111,7 @@ def _change_alike(using: str, rows: list[Delivery], state: State, values: Values
             won = set(locked.order_by("pk").values_list("pk", flat=True))
             free.filter(pk__in=won).update(**values)
     except Error:
+        mend(using)
         if len(rows) > 1:
             return [each for row in rows for each in _change_alike(using, [row], state, values)]
         logger.exception("delivery %d could not be changed; the others go on", rows[0].pk)

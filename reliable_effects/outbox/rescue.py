@@ -24,6 +24,7 @@ from . import unknown
 from .failures import attempt_row
 from .heartbeat import Swept, Turn
 from .models import Attempt, Delivery
+from .reconnect import mend
 from .states import Flag, Notes, Reason, State, noted
 
 logger = logging.getLogger("reliable_effects")
@@ -49,6 +50,7 @@ def rescue(using: str, turn: Turn) -> Swept:
                 "could not rescue delivery %d: %s; the others go on", row.pk, error,
                 exc_info=failures == 1,
             )  # fmt: skip
+            mend(using)
     swept.done += unknown.revive(using)
     return swept
 

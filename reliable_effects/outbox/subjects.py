@@ -12,6 +12,7 @@ from django.db.models import Model, QuerySet
 
 from .claim import Claimed
 from .models import OutboxEvent
+from .reconnect import mend
 
 logger = logging.getLogger("reliable_effects")
 
@@ -49,6 +50,7 @@ def load_subjects(using: str, held: Sequence[Claimed]) -> dict[int, Any]:
                 given |= {pk} & found.keys()
         except Exception:  # each run will meet it again, and by itself
             logger.warning("could not load %s for a group", model._meta.label, exc_info=True)
+            mend(using)
     return subjects
 
 

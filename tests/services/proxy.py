@@ -18,6 +18,8 @@ from typing import Any, Self, TypeVar
 
 T = TypeVar("T")
 
+_GOODBYES = (b"X\0\0\0\4", b"\1\0\0\0\1")  # of PostgreSQL's and MariaDB's clients: unanswered
+
 
 class Mode(StrEnum):
     OK = "ok"
@@ -37,6 +39,10 @@ class Proxy:
         self.port = 0
         self._mode = Mode.OK
         self._lose_reply_to = b""
+        self.round_trips = 0  # that clients began since `cut_at` was called
+        self.was_cut = b""  # what the client had said
+        self._cut_at = 0
+        self._is_applied = False
         self._links: set[_Link] = set()
         self._moving = asyncio.Event()
         self._moving.set()
@@ -69,6 +75,27 @@ class Proxy:
         The far side has then done what was asked, and the client cannot know: a COMMIT in doubt.
         """
         self._lose_reply_to = request
+
+    def cut_at(self, number: int, *, is_applied: bool) -> None:
+        """
+        Once: cut at the *number*th round trip from now on (0: only count them).
+
+        Its request has been carried out when the connection is cut, or never arrives. A round trip
+        begins with what a client says after it was last answered; a goodbye is none.
+        """
+        self.round_trips, self._cut_at, self._is_applied = 0, number, is_applied
+        self.was_cut = b""
+
+    def _begins_to_fail(self, link: _Link, data: bytes) -> bool:
+        """Count what *link*'s client says; whether it is to be cut because of it."""
+        if not link.was_answered or data in _GOODBYES:
+            return False
+        link.was_answered = False
+        self.round_trips += 1
+        if self.round_trips != self._cut_at:
+            return False
+        self.was_cut = data
+        return True
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout=10)
@@ -121,6 +148,11 @@ class Proxy:
             if self._lose_reply_to and self._lose_reply_to in data:
                 self._lose_reply_to = b""
                 link.is_doomed = True
+            if self._begins_to_fail(link, data):
+                if not self._is_applied:
+                    link.cut()
+                    return
+                link.is_doomed = True
             link.far.write(data)
             await link.far.drain()
         link.far.close()
@@ -134,6 +166,7 @@ class Proxy:
             if self._mode is Mode.SLOW:
                 await asyncio.sleep(self.delay)
             if self._mode is not Mode.DROP_REPLIES:
+                link.was_answered = True
                 link.near.write(data)
                 await link.near.drain()
         link.near.close()
@@ -147,6 +180,7 @@ class _Link:
     near: asyncio.StreamWriter
     far: asyncio.StreamWriter | None = None
     is_doomed: bool = False
+    was_answered: bool = True  # its next words begin a round trip
 
     def cut(self) -> None:
         """Reset both at once: the peers see ECONNRESET, not an orderly end."""
