@@ -45,6 +45,9 @@ def on_hint(hint: Any) -> None:
         return
     try:
         deliver(hint["db"], hint["ids"])
+    except MemoryError:
+        # One that Celery sees ends the whole worker, pool and all.
+        logger.exception("hint given up, there is no memory left for it")
     except Error:
         # The rows are as they were, or leased; the relay will look at them.
         logger.exception("hint given up, the relay will look at its rows again")

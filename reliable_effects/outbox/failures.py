@@ -84,6 +84,18 @@ def describe(exception: BaseException) -> str:
         return f"<str() of this {type(exception).__name__} raised {type(error).__name__}>"
 
 
+def let_go_of_memory(error: BaseException) -> None:
+    """A traceback holds what the effect had eaten, and to write it down takes memory, too."""
+    chain: dict[int, BaseException] = {}  # by identity: a foreign error may compare as it likes
+    following: BaseException | None = error
+    while following is not None and id(following) not in chain:
+        chain[id(following)] = following
+        following = following.__cause__ or following.__context__
+    if any(isinstance(one, MemoryError) for one in chain.values()):
+        for one in chain.values():
+            traceback.clear_frames(one.__traceback__)
+
+
 def fingerprint(effect: str, exception: BaseException) -> str:
     """Equal for failures of one effect with one type in one function, on every host and release."""
     place = ""

@@ -22,8 +22,9 @@ from ..effects.event import Event
 from ..effects.outcomes import Poison, Skip, Snooze, Uncertain
 from ..effects.registry import registry
 from ..exceptions import BadPayload, EffectTimeout, LeaseLost, UnknownEvent
-from . import finish, timeout, unknown
+from . import finish, leftovers, timeout, unknown
 from .claim import Claimed
+from .failures import let_go_of_memory
 from .models import Attempt, OutboxEvent
 from .pace import pace
 from .passing import may_pass
@@ -65,11 +66,16 @@ def run(claimed: Claimed, *, subject: Any = None) -> Verdict:
         payload = declared.codec.load(event.payload, event.version)
         if subject is None:
             subject = surely(claimed.using, lambda: load_subject(claimed, event))
-        with _closing_what_was_left_open(claimed.using):
-            return _judged(claimed, event, subject, payload)
+        before = leftovers.as_they_are()
+        try:
+            verdict = _judged(claimed, event, subject, payload)
+        finally:
+            left_open = leftovers.put_right(before)
+        return leftovers.judged(verdict, left_open) if left_open else verdict
     except BadPayload as error:
         return Refused(Reason.UNREADABLE, error, begun=False)
     except BaseException as error:  # noqa: BLE001  # see above
+        let_go_of_memory(error)
         return _not_begun(claimed, error)
 
 
@@ -90,29 +96,6 @@ def _note_beginning(claimed: Claimed) -> None:
         changes[Notes.VERIFIES] = noted(claimed.notes, Notes.VERIFIES) + 1
     if changes and not finish.note(claimed, **changes):
         raise LeaseLost(claimed.id)
-
-
-@contextmanager
-def _closing_what_was_left_open(using: str) -> Iterator[None]:
-    """
-    Our next write would wait in a transaction that an effect began and never ended.
-
-    Raises:
-        TransactionManagementError: there was one, and what was written in it is lost.
-    """
-    connection = connections[using]
-    autocommit = connection.get_autocommit()
-    try:
-        yield
-    finally:
-        left_open = connection.connection is not None and connection.autocommit != autocommit
-        if left_open:
-            connection.close()
-            connection.connect()  # it resets what close() keeps inside a block
-    if left_open:
-        raise transaction.TransactionManagementError(
-            "the effect left a transaction open; what it wrote there was rolled back"
-        )
 
 
 def _declared(effect: Effect[Any, Any], event: OutboxEvent) -> Event[Any, Any]:
@@ -203,6 +186,7 @@ def _carried_out(  # noqa: PLR0911  # one for each way to end
         _drop_connections()
         return Unsure(error) if effect.verify is not None else Failed(error)
     except BaseException as error:  # noqa: BLE001  # see run()
+        let_go_of_memory(error)
         return _unexpected(claimed, error, time.monotonic() - begun, completed=completed)
     finally:
         pace.note(effect.name, time.monotonic() - begun)  # failures too: a timeout is not quick
@@ -248,7 +232,7 @@ def _called(claimed: Claimed, function: Callable[..., Any], subject: Any, ctx: A
         generation=claimed.generation,
         round=int(noted(claimed.notes, Notes.ROUND)),
     )
-    with running(mine):
+    with running(mine), leftovers.ending_children(claimed.effect.name):
         return timeout.call(function, subject, ctx)
 
 

@@ -14,6 +14,7 @@ import pytest
 from django.db import connection
 
 from reliable_effects.outbox.models import Sweep
+from tests.faults.outside import Outside
 
 Worker = subprocess.Popen[bytes]
 
@@ -40,14 +41,32 @@ def running(command: Sequence[str], log: Path, **environment: str) -> Iterator[W
         sys.stdout.write(log.read_text(errors="replace"))  # shown where the test failed
 
 
-def _effects_worker(folder: Path) -> AbstractContextManager[Worker]:
-    return running(["django", "effects_worker", "--processes", "2"], folder / "log")
+def _effects_worker(folder: Path, slots: int = 2) -> AbstractContextManager[Worker]:
+    return running(["django", "effects_worker", "--processes", str(slots)], folder / "log")
+
+
+def celery_worker_on(
+    broker, folder: Path, *options: str, **environment: str
+) -> AbstractContextManager[Worker]:
+    """A stock worker with two slots; *options* come last, so they may say otherwise."""
+    command = ["celery", "-A", "tests.worker.celery_app", "worker", "-c", "2", "-Q", "effects"]
+    return running(
+        [*command, "-l", "INFO", *options], folder / "log", TEST_BROKER=broker.url, **environment
+    )
 
 
 def _celery_worker(redis_server, folder: Path) -> AbstractContextManager[Worker]:
     redis_server.wipe()
-    command = ["celery", "-A", "tests.worker.celery_app", "worker", "-c", "2", "-Q", "effects"]
-    return running([*command, "-l", "INFO"], folder / "log", TEST_BROKER=redis_server.url)
+    return celery_worker_on(redis_server, folder)
+
+
+@pytest.fixture(scope="class")
+def outside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outside]:
+    """Where the effects of `harm` write, here and in every process that is started from here."""
+    path = tmp_path_factory.mktemp("outside") / "ledger"
+    os.environ["TEST_OUTSIDE"] = str(path)
+    yield Outside(path)
+    del os.environ["TEST_OUTSIDE"]
 
 
 @pytest.fixture
@@ -69,6 +88,30 @@ def _swept_up(django_db_setup: None, django_db_blocker) -> Iterator[None]:  # no
     with django_db_blocker.unblock():
         Sweep.objects.all().delete()
         connection.close()
+
+
+@pytest.fixture(scope="class")
+def effects_worker_of_four(
+    _swept_up: None,
+    outside: Outside,  # noqa: ARG001  # named in the environment before the worker is started
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Worker]:
+    """For a class of tests whose effects do harm: while some die, others work."""
+    with _effects_worker(tmp_path_factory.mktemp("effects_worker"), 4) as worker:
+        yield worker
+
+
+@pytest.fixture(scope="class")
+def celery_worker_of_four(
+    _swept_up: None,
+    outside: Outside,  # noqa: ARG001  # as above
+    redis_server,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Worker]:
+    """The same, a stock Celery worker on Redis."""
+    redis_server.wipe()
+    with celery_worker_on(redis_server, tmp_path_factory.mktemp("celery_worker"), "-c", "4") as w:
+        yield w
 
 
 @pytest.fixture(scope="class")

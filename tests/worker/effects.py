@@ -11,6 +11,8 @@ from datetime import timedelta
 from reliable_effects import Backoff, EffectContext, effect
 from tests.shop.models import LedgerEntry, Order
 
+from . import harm, innocents  # noqa: F401  # workers find their effects by this module
+
 AT_ONCE = Backoff(first=timedelta(0), longest=timedelta(0))
 Ctx = EffectContext[dict[str, str]]
 
