@@ -26,6 +26,7 @@ from .run import run
 from .states import State
 from .subjects import load_subjects
 from .succeed import succeed_and_claim, succeed_together
+from .suspects import own_turn, put_off
 from .verdicts import Succeeded
 
 logger = logging.getLogger("reliable_effects")
@@ -130,12 +131,16 @@ def _run_singly(using: str, rows: Sequence[Seen], hand_on: HandOn) -> int:
         if held is None:
             if begun and time.monotonic() > bound:
                 break
-            held = next(iter(claim([waiting.pop(0)])), None)
+            row = waiting.pop(0)
+            if row.alone:
+                begun += _run_alone(row)
+            else:
+                held = next(iter(claim([row])), None)
             continue
         begun += 1
         verdict = run(held)
         following = waiting[0] if waiting and time.monotonic() <= bound else None
-        if following is not None and settle.may_be_joined(held, verdict):
+        if following is not None and not following.alone and settle.may_be_joined(held, verdict):
             waiting.pop(0)
             won, held_next = succeed_and_claim(held, following)
             settle.tell_success(held, verdict, won=won)
@@ -146,6 +151,19 @@ def _run_singly(using: str, rows: Sequence[Seen], hand_on: HandOn) -> int:
     if waiting:
         _hand_on(using, [waiting], hand_on)
     return begun
+
+
+def _run_alone(row: Seen) -> int:
+    assert row.effect is not None  # noqa: S101  # unknown names were set apart
+    with own_turn(row.effect.lease) as is_ours:
+        if not is_ours:
+            put_off(row)
+            return 0
+        held = next(iter(claim([row])), None)
+        if held is None:
+            return 0
+        settle.settle(held, run(held))
+        return 1
 
 
 def _run_group(using: str, rows: Sequence[Seen], hand_on: HandOn) -> int:
