@@ -21,7 +21,7 @@ from ..outbox import dispatch
 from ..outbox.heartbeat import CLAIMS
 from ..outbox.models import Delivery, Sweep
 from ..outbox.relay import LONGEST_GRACE, waiting_queues
-from ..outbox.states import WAITING, State
+from ..outbox.states import State
 from ..outbox.sweeps import PRUNE, RELAY, RESCUE
 
 COUNT_AT_MOST = 10_000
@@ -141,15 +141,13 @@ def _read(alias: str) -> Database:
 
 
 def _queue(alias: str, name: str, now: datetime, sweeps: dict[str, Sweep], running: int) -> Queue:
-    waiting = Delivery.objects.using(alias).filter(queue=name, state__in=WAITING)
+    waiting = Delivery.objects.using(alias).in_line(name)
     # By look_at, as the relay does: what is far away never lies in front.
     due = waiting.filter(due_at__lte=DbNow(), look_at__lte=DbNow() + LONGEST_GRACE)
     later = waiting.filter(due_at__gt=DbNow(), look_at__gt=DbNow())
     retrying = Count("pk", filter=Q(state=State.PENDING, attempts__gt=0))
     ready, away = (
-        part.order_by("look_at")[:COUNT_AT_MOST].aggregate(
-            count=Count("pk"), oldest=Min("due_at"), retrying=retrying
-        )
+        part[:COUNT_AT_MOST].aggregate(count=Count("pk"), oldest=Min("due_at"), retrying=retrying)
         for part in (due, later)
     )
     oldest = now - ready["oldest"] if ready["oldest"] else None

@@ -100,7 +100,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='delivery',
-            index=models.Index(condition=models.Q(('state__in', (0, 5))), fields=['queue', 'look_at'], name='re_delivery_look'),
+            index=models.Index(condition=models.Q(('look_at__isnull', False)), fields=['queue', 'look_at'], name='re_delivery_look'),
         ),
         migrations.AddIndex(
             model_name='delivery',

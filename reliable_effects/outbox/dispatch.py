@@ -110,12 +110,12 @@ def send(using: str, queue: str, ids: Sequence[int]) -> bool:
 def put_back(using: str, ids: Sequence[int]) -> None:
     """They were marked, and not hinted after all. What a worker has had meanwhile is its own."""
     rows = Delivery.objects.using(using)
-    # No state in the WHERE (see claim.look): only what waits has a look_at.
-    marked = rows.filter(pk__in=list(ids), look_at__isnull=False, hints__gt=0)
     with transaction.atomic(using=using):
         # Whoever has one locked, claims it or promises it anew; in another order, maybe, than ours.
-        free = marked.select_for_update(skip_locked=True).order_by("pk")
-        pks = list(free.values_list("pk", flat=True))
+        found = rows.filter(pk__in=list(ids)).select_for_update(skip_locked=True).order_by("pk")
+        # Nothing but ids in the WHERE (see claim.look): what is marked is told here.
+        now = found.values_list("pk", "look_at", "hints")
+        pks = [pk for pk, look_at, hints in now if look_at is not None and hints > 0]
         rows.filter(pk__in=pks).update(look_at=DbNow(), hints=F("hints") - 1)
 
 

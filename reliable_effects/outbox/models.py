@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import models
+from django.db import connections, models
 from django.db.models import Q
 
 from ..clock import DbNow
@@ -69,6 +69,30 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
     def waiting(self) -> DeliveryQuerySet:
         return self.filter(state__in=WAITING)
 
+    def in_line(self, queue: str) -> DeliveryQuerySet:
+        """What waits in *queue*, what is to be looked at first in front: a walk of one index."""
+        waiting = self.filter(look_at__isnull=False)  # nothing else has a look_at
+        if connections[self.db].vendor == "mysql":
+            # There the index holds what has ended too, in front. Where the queue is "equal", and
+            # much of it due, MariaDB walks all of that to come to the rows that we ask for.
+            bounded = waiting.filter(queue__gte=queue, queue__lte=queue)
+            return bounded.order_by("queue", "look_at")
+        return waiting.filter(queue=queue).order_by("look_at")
+
+    def oldest_due(self) -> datetime | None:
+        """Since when the one that has waited longest is due: one end of an index for each state."""
+        # Each by itself and in order: for "is there any" PostgreSQL may read the whole table,
+        # since a row of many that match should soon come by.
+        oldest = [
+            self.due()
+            .filter(state=state)
+            .order_by("due_at")
+            .values_list("due_at", flat=True)
+            .first()
+            for state in WAITING
+        ]
+        return min((due_at for due_at in oldest if due_at is not None), default=None)
+
     def overdue(self, by: timedelta) -> DeliveryQuerySet:
         """What was due longer than *by* ago, and still waits."""
         return self.filter(state__in=WAITING, look_at__isnull=False, due_at__lte=DbNow() - by)
@@ -129,7 +153,9 @@ class Delivery(models.Model):
         indexes = [
             models.Index(
                 fields=["queue", "look_at"],
-                condition=Q(state__in=WAITING),
+                # Not by the state, so that no query about look_at says one: after an ANALYZE with
+                # nothing pending PostgreSQL takes the next index for as good (100,000 rows for 50).
+                condition=Q(look_at__isnull=False),
                 name="re_delivery_look",
             ),
             models.Index(

@@ -125,10 +125,13 @@ def _delete(using: str, rows: Sequence[Delivery]) -> int:
         return 0
     try:
         with transaction.atomic(using=using):
-            # Asked again: a debt may have been promised again since it was read.
-            free = _deliveries(using).filter(pk__in=[row.pk for row in rows])
-            locked = free.select_for_update(skip_locked=True).order_by("pk")
-            ids = list(locked.values_list("pk", flat=True))
+            # Asked again: a debt may have been promised again since it was read, and then its end
+            # is another. Not by the state: with one, the index of all that may go is walked.
+            ended = {row.pk: row.finished_at for row in rows}
+            found = Delivery.objects.using(using).filter(pk__in=list(ended))
+            locked = found.select_for_update(skip_locked=True).order_by("pk")
+            now = locked.values_list("pk", "finished_at")
+            ids = [pk for pk, finished_at in now if finished_at == ended[pk]]
             Attempt.objects.using(using).filter(delivery_id__in=ids).delete()
             Delivery.objects.using(using).filter(pk__in=ids).delete()
         _delete_bare(using, {row.event_id for row in rows})

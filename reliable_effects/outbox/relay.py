@@ -12,14 +12,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from django.db import transaction
+from django.db import connections, transaction
 
 from ..clock import DbNow
 from ..conf import settings
 from . import dispatch, low_water
 from .heartbeat import CLAIMS, Swept, take_turn
 from .models import Delivery, Sweep
-from .states import WAITING, Flag
+from .states import Flag
 
 logger = logging.getLogger("reliable_effects")
 
@@ -48,15 +48,20 @@ def relay(using: str) -> Swept:
 
 
 def waiting_queues(using: str, only: Sequence[str] = ()) -> Iterator[str]:
-    """Every queue with a waiting row: one index probe each, however many rows there are."""
-    rows = Delivery.objects.using(using).filter(state__in=WAITING, look_at__isnull=False)
+    """Every queue with a waiting row: an index probe or two each, however many rows there are."""
+    rows = Delivery.objects.using(using)
+    waiting = rows.filter(look_at__isnull=False)
+    # Elsewhere (MariaDB) all that has ended in a queue lies in front of what waits in it.
+    only_waiting = connections[using].features.supports_partial_indexes
+    among = waiting if only_waiting else rows
     last = ""
     while True:
-        found = rows.filter(queue__gt=last).order_by("queue").values_list("queue", flat=True)
+        found = among.filter(queue__gt=last).order_by("queue").values_list("queue", flat=True)
         queue = found.first()
         if queue is None:
             return
-        if not only or queue in only:
+        wanted = not only or queue in only
+        if wanted and (only_waiting or rows.in_line(queue).values_list("pk").first()):
             yield queue
         last = queue
 
@@ -73,15 +78,15 @@ def take(using: str, queue: str, limit: int) -> list[Taken]:
     """Mark up to *limit* rows of *queue* whose time to be looked at has come."""
     grace = settings().relay_grace
     rows = Delivery.objects.using(using)
-    waiting = rows.filter(queue=queue, state__in=WAITING, look_at__lte=DbNow())
+    waiting = rows.in_line(queue).filter(look_at__lte=DbNow())
     low = low_water.of(using, queue)
     if low is not None:
         waiting = waiting.filter(look_at__gte=low)
     with transaction.atomic(using=using):
         found = list(
-            waiting.select_for_update(skip_locked=True)
-            .order_by("look_at")
-            .values_list("pk", "hints", "flags", "look_at")[:limit]
+            waiting.select_for_update(skip_locked=True).values_list(
+                "pk", "hints", "flags", "look_at"
+            )[:limit]
         )
         by_hints: dict[int, list[int]] = {}
         for pk, hints, _, _ in found:
@@ -135,9 +140,8 @@ def _budget(using: str, queue: str) -> int:
     most = settings().relay_outstanding
     outstanding = (
         Delivery.objects.using(using)
+        .in_line(queue)
         .filter(
-            queue=queue,
-            state__in=WAITING,
             hints__gt=0,
             due_at__lte=DbNow(),
             look_at__gt=DbNow(),
@@ -156,13 +160,10 @@ def _is_unconsumed(using: str, queue: str) -> bool:
     # What lies ahead was written before the database's clock was put back, and says nothing now.
     if claims.filter(ran_at__gt=DbNow() - patience, ran_at__lte=DbNow() + patience).exists():
         return False
-    due = Delivery.objects.using(using).filter(
-        queue=queue,
-        state__in=WAITING,
-        due_at__lte=DbNow() - patience,
-        look_at__lte=DbNow() + LONGEST_GRACE,
-    )
-    if not due.exists():
+    line = Delivery.objects.using(using).in_line(queue)
+    due = line.filter(due_at__lte=DbNow() - patience, look_at__lte=DbNow() + LONGEST_GRACE)
+    # In order: for exists() PostgreSQL may read the table, since a row that matches is often near.
+    if due.values_list("pk").first() is None:
         return False
     if take_turn(using, dispatch.UNCONSUMED + queue, patience):
         logger.error("nobody consumes the queue %r: work has been due for %s", queue, patience)

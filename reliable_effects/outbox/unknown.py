@@ -27,6 +27,9 @@ logger = logging.getLogger("reliable_effects")
 _WAS_UNCERTAIN = "was_uncertain"  # in Delivery.notes of what was set aside as unknown
 SINCE = "unknown_since"  # in Delivery.notes; any claim clears it
 _REVIVE_AT_MOST = 1000  # rows a sweep
+_LOOK_THROUGH = 10_000  # poison pills a sweep; only some of them are of unknown effects
+
+_left_off: dict[str, int] = {}  # by database: where the last sweep was cut short
 
 
 def put_off(row: Seen) -> None:
@@ -96,11 +99,26 @@ def _since(notes: Mapping[str, Any], now: datetime) -> datetime:
 
 
 def revive(using: str) -> int:
-    """Set free what was set aside as unknown and is known to this process; how many."""
+    """
+    Set free what was set aside as unknown and is known to this process; how many.
+
+    No index tells such from other poison pills, of which there may be many. So it looks through a
+    part of them, and the next sweep of this process goes on behind it.
+    """
+    pills = Delivery.objects.using(using).filter(state=State.POISONED)
+    pills = pills.filter(pk__gt=_left_off.pop(using, 0)).order_by("pk")
+    pks = pills.values_list("pk", flat=True)
+    end = next(iter(pks[_LOOK_THROUGH - 1 : _LOOK_THROUGH]), None)
+    if end is not None:
+        pills = pills.filter(pk__lte=end)
+        _left_off[using] = end
     rows = Delivery.objects.using(using).filter(state=State.POISONED, reason=Reason.UNKNOWN_EFFECT)
-    known = rows.filter(effect__in=registry.effect_names())
+    known = pills.filter(reason=Reason.UNKNOWN_EFFECT, effect__in=registry.effect_names())
+    found = list(known.values_list("pk", "notes")[:_REVIVE_AT_MOST])
+    if len(found) == _REVIVE_AT_MOST:
+        _left_off[using] = found[-1][0]
     freed = 0
-    for pk, notes in known.values_list("pk", "notes")[:_REVIVE_AT_MOST]:
+    for pk, notes in found:
         was = notes if isinstance(notes, dict) else {}
         kept = {k: v for k, v in was.items() if k not in (SINCE, _WAS_UNCERTAIN)} or None
         state = State.UNCERTAIN if was.get(_WAS_UNCERTAIN) else State.PENDING
@@ -108,3 +126,8 @@ def revive(using: str) -> int:
             reason="", finished_at=None, look_at=DbNow(), notes=kept, state=state
         )
     return freed
+
+
+def forget() -> None:
+    """For tests that empty the tables."""
+    _left_off.clear()

@@ -16,7 +16,7 @@ import pytest
 from django.db import connection, connections, transaction
 
 from reliable_effects.clock import read_clock
-from reliable_effects.outbox import dispatch, heartbeat, low_water, prune, rescue
+from reliable_effects.outbox import dispatch, heartbeat, low_water, prune, rescue, unknown
 from reliable_effects.outbox.models import Delivery
 from reliable_effects.outbox.pace import pace
 from tests.conftest import _served
@@ -41,6 +41,7 @@ def _this_process_remembers_nothing() -> None:
         low_water.forget,
         prune.forget,
         rescue.forget,
+        unknown.forget,
     ):
         forget()
 
