@@ -134,6 +134,19 @@ def attempt_row(
     )
 
 
+def bare(row: Attempt) -> Attempt:
+    """*row* without what others wrote: for a database that refuses it."""
+    return Attempt(
+        delivery_id=row.delivery_id,
+        number=row.number,
+        started_at=row.started_at,
+        outcome=row.outcome,
+        exception_type=row.exception_type.encode("ascii", "replace").decode(),
+        message="The database refused to keep what it said; the worker's log has why.",
+        fingerprint=row.fingerprint,
+    )
+
+
 def _type_name(exception: BaseException) -> str:
     return f"{type(exception).__module__}.{type(exception).__qualname__}"
 

@@ -13,13 +13,14 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
-from django.db import transaction
+from django.db import Error, transaction
 from django.db.models import F
 
 from ..clock import DbNow
 from .claim import Claimed
-from .failures import attempt_row
+from .failures import attempt_row, bare
 from .models import Attempt, Delivery, DeliveryQuerySet
+from .passing import may_pass
 from .persist import surely
 from .states import Flag, Notes, Reason, State, noted
 
@@ -177,7 +178,7 @@ def jittered(span: timedelta) -> timedelta:
 def _leave(claimed: Claimed, attempt: Attempt | None = None, **values: Any) -> bool:
     rows = Delivery.objects.using(claimed.using).filter(pk=claimed.id, claim_token=claimed.token)
 
-    def write() -> bool:
+    def write(attempt: Attempt | None) -> bool:
         with transaction.atomic(using=claimed.using):
             won = rows.update(
                 claim_token=None,
@@ -189,10 +190,21 @@ def _leave(claimed: Claimed, attempt: Attempt | None = None, **values: Any) -> b
                 attempt.save(using=claimed.using, force_insert=True)
         return won == 1
 
+    def record() -> bool:
+        # The move must not fail because of what is told about it.
+        for kept in (attempt, bare(attempt)) if attempt is not None else ():
+            try:
+                return write(kept)
+            except Error as error:
+                if may_pass(error):
+                    raise
+                logger.exception("could not keep all of an attempt of delivery %d", claimed.id)
+        return write(None)
+
     won = surely(
         claimed.using,
-        write,
-        after_doubt=lambda: write() or is_now(claimed, values["state"]),
+        record,
+        after_doubt=lambda: record() or is_now(claimed, values["state"]),
     )
     return told(claimed, won)
 
