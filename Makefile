@@ -4,7 +4,7 @@ PYTHON := $(VENV)/bin/python
 export VENV
 
 .DEFAULT_GOAL := help
-.PHONY: help demo prove test proof lint types docs services clean
+.PHONY: help demo prove test proof crash-sweep lint types docs services clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-16s %s\n", $$1, $$2}'
@@ -24,6 +24,11 @@ test: ## all tests, once per database; ARGS="-k rollback -x" goes to pytest
 proof: ## every test of a fault at full length, then docs/explanation/proof.md (an hour)
 	@scripts/environment test
 	@$(PYTHON) -m tests.faults.proof $(ARGS)
+
+crash-sweep: ## SIGKILL at every line, on every database; ARGS="-k emit" goes to pytest (hours)
+	@scripts/environment test
+	@TEST_FAULTS=full TEST_DATABASES="$${TEST_DATABASES:-sqlite postgres mariadb}" \
+		$(PYTHON) -m tests.run tests/faults/crash_points $(ARGS)
 
 lint: ## style, formatting, and which module may import which
 	@scripts/environment lint

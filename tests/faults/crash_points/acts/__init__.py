@@ -1,0 +1,12 @@
+"""What is killed: every act of a client, a worker, a sweep, a person. `ALL` has them by name."""
+
+from __future__ import annotations
+
+from . import emitting, endings, remedies, running, sweeping
+from .act import Act
+
+ALL: dict[str, Act] = {
+    act.name: act
+    for module in (emitting, running, endings, sweeping, remedies)
+    for act in module.ACTS
+}

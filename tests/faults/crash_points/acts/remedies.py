@@ -1,0 +1,43 @@
+"""A person redrives or cancels, and the process dies: a row is changed, or it is as it was."""
+
+from __future__ import annotations
+
+from reliable_effects.clock import DbNow
+from reliable_effects.outbox import remedy
+from reliable_effects.outbox.models import Delivery
+from reliable_effects.outbox.states import Flag, Reason, State
+
+from .. import effects, outer_world
+from .act import Act, promise, put
+
+
+def set_aside() -> None:
+    promise(effects.wrap, effects.label, effects.bill, effects.pay, effects.skip)
+    put(effects.wrap, State.POISONED, reason=Reason.ATTEMPTS_SPENT, attempts=8)
+    put(effects.label, State.POISONED, reason=Reason.KILLED_WORKERS, notes={"round": 1, "kills": 3})
+    put(effects.bill, State.CANCELLED)
+    put(effects.pay, State.UNCERTAIN, flags=Flag.BEGUN | Flag.VERIFIABLE)
+    put(effects.skip, State.SKIPPED, reason=Reason.EFFECT_SKIPPED)
+
+
+def redrive() -> None:
+    remedy.redrive(Delivery.objects.all(), by="a person", why="the partner is back")
+    outer_world.tell_client("committed")
+
+
+def hopeless() -> None:
+    promise(effects.wrap, effects.label, effects.bill, effects.pay)
+    put(effects.wrap, State.POISONED, reason=Reason.ATTEMPTS_SPENT, attempts=8)
+    put(effects.label, State.UNCERTAIN)
+    put(effects.pay, State.UNCERTAIN, look_at=DbNow(), flags=Flag.BEGUN | Flag.VERIFIABLE)
+
+
+def cancel() -> None:
+    remedy.cancel(Delivery.objects.all(), by="a person", why="the partner is gone")
+    outer_world.tell_client("committed")
+
+
+ACTS = [
+    Act(name="redrive", prepare=set_aside, play=redrive, may_stay=True, extra_runs=0),
+    Act(name="cancel", prepare=hopeless, play=cancel, may_stay=True, extra_runs=0),
+]
