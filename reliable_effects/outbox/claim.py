@@ -26,7 +26,7 @@ from ..effects.effect import Effect
 from ..effects.keys import outgoing_key
 from ..effects.registry import registry
 from .models import AnyJSON, Delivery, OutboxEvent
-from .persist import surely
+from .persist import UNBEGUN, surely
 from .states import WAITING, Flag, State
 
 _EVENT, _DELIVERY = OutboxEvent._meta.db_table, Delivery._meta.db_table
@@ -82,9 +82,14 @@ class Claimed:
 
 def look(using: str, ids: Iterable[int]) -> list[Seen]:
     """The due rows among *ids*, in their order. Reads by primary key only."""
+    # Again after an error: a connection that was kept may have been cut off while it was idle.
+    return surely(using, lambda: _look(using, list(ids)), patience=UNBEGUN)
+
+
+def _look(using: str, ids: Sequence[int]) -> list[Seen]:
     rows = (
         Delivery.objects.using(using)
-        .filter(pk__in=list(ids))
+        .filter(pk__in=ids)
         .order_by("pk")
         # Fetched without a state in the WHERE: with one, PostgreSQL may walk a whole partial
         # index instead of the primary key (measured 6 ms against 1).
@@ -116,6 +121,7 @@ def claim(seen: Sequence[Seen], *, group: bool = False) -> list[Claimed]:
         using,
         lambda: _take(using, wanted, group=group),
         after_doubt=lambda: retake(using, wanted, group=group),
+        patience=UNBEGUN,
     )
 
 

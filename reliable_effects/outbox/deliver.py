@@ -17,7 +17,7 @@ from typing import Any
 from django.db import Error
 
 from ..conf import settings
-from . import dispatch, settle, timeout, unknown
+from . import dispatch, outage, settle, timeout, unknown
 from .claim import Claimed, Seen, claim, look
 from .finish import release_together
 from .heartbeat import note_claim
@@ -49,9 +49,9 @@ def on_hint(hint: Any) -> None:
     except MemoryError:
         # One that Celery sees ends the whole worker, pool and all.
         logger.exception("hint given up, there is no memory left for it")
-    except Error:
+    except Error as error:
         # The rows are as they were, or leased; the relay will look at them.
-        logger.exception("hint given up, the relay will look at its rows again")
+        outage.tell("hint given up, the relay will look at its rows again", error)
 
 
 def _problem(hint: Any) -> str:

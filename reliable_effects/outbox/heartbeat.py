@@ -16,6 +16,7 @@ from django.db import Error, IntegrityError, transaction
 from django.db.models import Q
 
 from ..clock import DbNow, read_clock
+from . import outage
 from .models import Sweep
 
 logger = logging.getLogger("reliable_effects")
@@ -92,8 +93,8 @@ def note_claim(using: str, queue: str) -> None:
         name = CLAIMS + queue
         if not Sweep.objects.using(using).filter(name=name).update(ran_at=DbNow()):
             _first(using, name)
-    except Error:
-        logger.warning("could not note that %s is consumed", queue, exc_info=True)
+    except Error as error:
+        outage.tell(f"could not note that {queue} is consumed", error)
 
 
 def forget_claims() -> None:

@@ -2,43 +2,60 @@
 
 from __future__ import annotations
 
-import logging
 import random
 import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from django.db import InterfaceError, OperationalError, connections
+from django.db import Error, connections
 
-logger = logging.getLogger("reliable_effects")
+from ..conf import settings
+from . import outage
+from .passing import may_pass
+from .reconnect import reconnect
 
 T = TypeVar("T")
 
-_TRIES = 6  # with the rests below about ten seconds: a restart of the database, not an outage
+UNBEGUN = 5.0  # seconds for what is not begun: a restart; somebody will find it due after more
+_OF_GRACE = 0.8  # for what was begun; the rest is for the write: the lease may end the process
 _FIRST_REST, _LONGEST_REST = 0.1, 4.0  # seconds
 
 
-def surely(using: str, write: Callable[[], T], *, after_doubt: Callable[[], T] | None = None) -> T:
+def surely(
+    using: str,
+    write: Callable[[], T],
+    *,
+    after_doubt: Callable[[], T] | None = None,
+    patience: float | None = None,
+) -> T:
     """
-    Call *write*; where the connection failed, call *after_doubt* (or *write*) on a new one.
+    Call *write*; on an error that may pass, call *after_doubt* (or *write*) on a new connection.
 
     A lost answer does not say whether the write was done, so both must be fenced by a token. What
-    still fails after about ten seconds is raised: the lease takes over.
+    still fails after *patience*, in seconds, is raised: the lease takes over. Left out, it is most
+    of LEASE_GRACE, which an effect that took all its time leaves of its lease: what was done
+    outside is better written late than done again.
 
     Raises:
-        OperationalError, InterfaceError: the database did not come back.
+        DatabaseError, InterfaceError: the database did not come back, or it would fail again.
     """
     connection = connections[using]
     if connection.in_atomic_block:
         # A transaction cannot be taken up again on another connection.
         return write()
-    for tried in range(1, _TRIES):
+    if patience is None:
+        patience = settings().lease_grace.total_seconds() * _OF_GRACE
+    until = time.monotonic() + patience
+    rest = _FIRST_REST
+    while True:
         try:
             return write()
-        except (OperationalError, InterfaceError) as error:
-            rest = min(_FIRST_REST * 2**tried, _LONGEST_REST) * random.uniform(0.5, 1)  # noqa: S311  # jitter
-            logger.warning("database %s: %s; again in %.1f s", using, error, rest)
-            connection.close()
-            time.sleep(rest)
+        except Error as error:
+            rest = min(2 * rest, _LONGEST_REST)
+            pause = rest * random.uniform(0.5, 1)  # noqa: S311  # jitter
+            if not may_pass(error) or time.monotonic() + pause > until:
+                raise
+            outage.tell(f"the database {using} failed us; what we asked is asked again", error)
+            reconnect(using)
+            time.sleep(pause)
             write = after_doubt or write
-    return write()

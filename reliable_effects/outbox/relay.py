@@ -16,7 +16,7 @@ from django.db import connections, transaction
 
 from ..clock import DbNow
 from ..conf import settings
-from . import dispatch, low_water
+from . import dispatch, low_water, outage
 from .heartbeat import CLAIMS, Swept, take_turn
 from .models import Delivery, Sweep
 from .states import Flag
@@ -39,9 +39,8 @@ def relay(using: str) -> Swept:
             break
         try:
             _relay_queue(using, queue, swept)
-        except Exception:
-            # Whatever is wrong with one queue's rows, those of the others are due.
-            logger.exception("could not relay the queue %r; the others go on", queue)
+        except Exception as error:  # noqa: BLE001  # whatever it is, the others' rows are due
+            outage.tell(f"could not relay the queue {queue!r}; the others go on", error)
             swept.truncated = True
     _forget_markers(using, queues)
     return swept

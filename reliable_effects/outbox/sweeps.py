@@ -14,6 +14,7 @@ from datetime import timedelta
 from django.db import Error, connections
 
 from ..conf import settings
+from . import outage
 from .heartbeat import Swept, Turn, report, take_turn
 from .prune import prune
 from .relay import relay
@@ -42,8 +43,8 @@ def _answers(using: str) -> bool:
     """Else each sweep would wait for it in vain, while those of the other databases are due."""
     try:
         connections[using].ensure_connection()
-    except Error:
-        logger.exception("the database %s cannot be reached; the others go on", using)
+    except Error as error:
+        outage.tell(f"the database {using} cannot be reached; the others go on", error)
         return False
     return True
 
@@ -61,9 +62,8 @@ def sweep(using: str, name: str, *, now: bool = False) -> Swept | None:
             return None
         swept = work(using, turn)
         report(using, name, swept)
-    except Exception:
-        # Anything, since much of it is the project's (owed queries, receivers of signals).
-        logger.exception("sweep %s on %s failed; the next turn tries again", name, using)
+    except Exception as error:  # noqa: BLE001  # much is the project's (owed queries, receivers)
+        outage.tell(f"sweep {name} on {using} failed; the next turn tries again", error)
         _report_failure(using, name)
         return None
     if swept.done or swept.truncated:
@@ -79,8 +79,8 @@ def _report_failure(using: str, name: str) -> None:
     try:
         connections[using].close_if_unusable_or_obsolete()
         report(using, name, Swept(truncated=True))
-    except Error:
-        logger.warning("could not report that %s on %s failed", name, using)
+    except Error as error:
+        outage.tell(f"could not report that {name} on {using} failed", error)
 
 
 def _sweeps() -> dict[str, tuple[timedelta, Callable[[str, Turn], Swept]]]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
+import random
 import signal
 import sys
 import time
@@ -18,16 +19,18 @@ from datetime import timedelta
 from types import FrameType
 from typing import NoReturn
 
-from django.db import Error, connections
+from django.db import Error
 
 from ..conf import settings
-from . import dispatch, forking, sweeps, timeout
+from . import dispatch, forking, outage, sweeps, timeout
 from .deliver import deliver
+from .reconnect import reconnect
 from .relay import in_hints, take, waiting_queues
 
 logger = logging.getLogger("reliable_effects")
 
 _SHORTEST, _LONGEST = 0.02, 0.5  # seconds a child rests when nothing is due; doubles between
+_OUTAGE = 4.0  # seconds a child leaves a database alone that goes on failing, at most
 _TICK = 0.1  # seconds between two looks of the parent at its children
 _TOO_SHORT = 1.0  # seconds; children that live less are not replaced any faster
 
@@ -37,6 +40,7 @@ def work(queues: Sequence[str], stopped: Callable[[], bool], *, drain: bool = Fa
     rest = _SHORTEST
     appetite: dict[tuple[str, str], int] = {}
     left_alone: dict[str, float] = {}  # databases that failed, and until when
+    rests: dict[str, float] = {}  # of those, the last
     while not stopped():
         worked = 0
         for using in settings().databases:
@@ -45,12 +49,16 @@ def work(queues: Sequence[str], stopped: Callable[[], bool], *, drain: bool = Fa
                 continue
             try:
                 worked += _work_once(using, queues, stopped, appetite)
-            except Error:
-                logger.exception("the database %s failed; trying again", using)
-                connections[using].close()
+            except Error as error:
+                outage.tell(f"the database {using} failed; trying again", error)
+                reconnect(using)
                 # As long as it took to fail: one that hangs costs the others half the time at most.
                 now = time.monotonic()
-                left_alone[using] = now + max(_LONGEST, now - began_at)
+                rests[using] = min(2 * rests.get(using, _LONGEST), _OUTAGE)
+                pause = rests[using] * random.uniform(0.5, 1)  # noqa: S311  # jitter
+                left_alone[using] = now + max(pause, now - began_at)
+            else:
+                rests.pop(using, None)
         if worked:
             rest = _SHORTEST
         elif drain:

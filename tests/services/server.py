@@ -45,7 +45,9 @@ class Server:
     ready_within: ClassVar[float] = 60  # seconds; a first start on a loaded machine
     stop_with: ClassVar[signal.Signals] = signal.SIGTERM
 
-    def __init__(self) -> None:
+    def __init__(self, place: Path | None = None) -> None:
+        """*place* is where its folder will be: on a disk that a test may fill, maybe."""
+        self.place = place
         self.folder: Path | None = None
         self.port = 0
         self.is_frozen = False
@@ -171,7 +173,7 @@ class Server:
     # The rest.
 
     def _make_folder(self) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix=f"effects-{self.service}-"))
+        self.folder = Path(tempfile.mkdtemp(prefix=f"effects-{self.service}-", dir=self.place))
         if _owner():
             shutil.chown(self.folder, _owner())
         self.port = free_port()

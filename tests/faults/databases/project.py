@@ -78,7 +78,9 @@ class Project:
     def celery_worker(self) -> AbstractContextManager[Worker]:
         """Two children and the sweeper; the broker is in the environment."""
         app = "tests.faults.databases.celery_app"
-        return self._running("worker", "celery", "-A", app, "worker", "-c2", "-Qeffects", "-lWARN")
+        return self._running(
+            "worker", "celery", "-A", app, "worker", "-c2", "-Qeffects", "-lWARNING"
+        )
 
     def clients(
         self, *, rate: float, count: int, threads: int = 4, name: str = "o"
@@ -86,6 +88,11 @@ class Project:
         """So many orders, at a steady rate; the process ends with the last."""
         parameters = map(str, (rate, count, threads, name))
         return self._running("clients", "tests.faults.databases.client", *parameters)
+
+    def go_on(self, calls: int, *, within: float = 40) -> None:
+        """Until the partner has had so many calls more."""
+        before = len(self.outside.calls())
+        eventually(lambda: len(self.outside.calls()) >= before + calls, within=within)
 
     def _running(self, name: str, *command: str) -> AbstractContextManager[Worker]:
         self._logs += 1

@@ -50,8 +50,8 @@ DATABASES = {
 INSTALLED_APPS = [*INSTALLED_APPS, "tests.faults.databases"]
 RELIABLE_EFFECTS = {
     "TRANSPORT": "celery" if "TEST_BROKER" in os.environ else "none",
-    "TIMEOUT": timedelta(seconds=3),
-    "LEASE_GRACE": timedelta(seconds=int(os.environ.get("FAULTS_LEASE_GRACE", "3"))),
+    "TIMEOUT": timedelta(seconds=2),
+    "LEASE_GRACE": timedelta(seconds=3),
     "RESCUE_PERIOD": timedelta(milliseconds=500),
     "RELAY_GRACE": timedelta(seconds=1),
     "RELAY_PERIOD": timedelta(milliseconds=500),
@@ -60,5 +60,7 @@ LOGGING = {
     "version": 1,
     "formatters": {"plain": {"format": "{process} {levelname} {message}", "style": "{"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain"}},
-    "loggers": {"reliable_effects": {"handlers": ["console"], "level": "WARNING"}},
+    "loggers": {
+        "reliable_effects": {"handlers": ["console"], "level": "WARNING", "propagate": False}
+    },
 }
