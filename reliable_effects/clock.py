@@ -14,7 +14,7 @@ from typing import Any
 
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import DateTimeField, Func
+from django.db.models import DateTimeField, DurationField, Func, Value
 
 _shift = timedelta(0)  # moved by reliable_effects.testing only
 
@@ -42,6 +42,12 @@ class DbNow(Func):
 
     output_field = DateTimeField()
 
+    def __add__(self, other: Any) -> Any:
+        return super().__add__(_Span(other) if isinstance(other, timedelta) else other)
+
+    def __sub__(self, other: Any) -> Any:
+        return super().__sub__(_Span(other) if isinstance(other, timedelta) else other)
+
     def as_sql(  # type: ignore[override]  # django-stubs wants the template arguments we do not use
         self,
         compiler: Any,  # noqa: ARG002  # Django's signature
@@ -51,6 +57,15 @@ class DbNow(Func):
         return now_sql(connection), []
 
 
+class _Span(Value):
+    """A span in seconds. As an interval of days PostgreSQL would count days of the session's zone."""
+
+    output_field = DurationField()
+
+    def as_postgresql(self, *_: Any, **__: Any) -> tuple[str, list[Any]]:
+        return "(%s * INTERVAL '1 second')", [self.value.total_seconds()]
+
+
 def read_clock(using: str) -> datetime:
     """What the database's clock says now. One round trip."""
     connection = connections[using]
@@ -58,7 +73,12 @@ def read_clock(using: str) -> datetime:
         cursor.execute(f"SELECT {now_sql(connection)}", ())
         (value,) = cursor.fetchone()
     read: datetime = datetime.fromisoformat(value) if isinstance(value, str) else value
-    return read if read.tzinfo else read.replace(tzinfo=UTC)
+    return in_utc(read)
+
+
+def in_utc(value: datetime) -> datetime:
+    """*value* as the database gave it. Between two instants in one zone Python counts by the wall."""
+    return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
 
 
 @contextmanager

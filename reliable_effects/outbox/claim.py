@@ -12,7 +12,7 @@ import secrets
 import socket
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -20,7 +20,7 @@ from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import F
 
-from ..clock import DbNow, now_sql
+from ..clock import DbNow, in_utc, now_sql
 from ..conf import settings
 from ..effects.effect import Effect
 from ..effects.keys import outgoing_key
@@ -99,7 +99,7 @@ def _look(using: str, ids: Sequence[int]) -> list[Seen]:
     return [
         Seen(using, pk, effect, queue, State(state), flags, _notes(notes))
         for pk, effect, queue, state, flags, notes, due_at, look_at, now in rows
-        if state in WAITING and look_at is not None and due_at <= _aware(now)
+        if state in WAITING and look_at is not None and due_at <= in_utc(now)
     ]
 
 
@@ -252,7 +252,7 @@ def from_rows(
             flags=flags,
             notes=_notes(_from_json(notes, None, connection)) or {},
             event=_event(connection, event) if event[0] is not None else None,
-            claimed_at=row[18],
+            claimed_at=in_utc(row[18]),
         )
     return [found[w.id] for w in wanted if w.id in found]
 
@@ -305,7 +305,7 @@ def _held(using: str, wanted: Sequence[Wanted]) -> list[Claimed]:
             flags=row.flags,
             notes=_notes(row.notes) or {},
             event=events.get(row.event_id),
-            claimed_at=_aware(row.now),  # type: ignore[attr-defined]  # annotated above
+            claimed_at=in_utc(row.now),  # type: ignore[attr-defined]  # annotated above
         )
         for w in wanted
         if (row := mine.get(w.id)) is not None
@@ -315,7 +315,3 @@ def _held(using: str, wanted: Sequence[Wanted]) -> list[Claimed]:
 def _notes(value: Any) -> dict[str, Any] | None:
     """What is in no shape that we write, somebody else wrote: as good as nothing."""
     return value if isinstance(value, dict) else None
-
-
-def _aware(value: datetime) -> datetime:
-    return value if value.tzinfo else value.replace(tzinfo=UTC)

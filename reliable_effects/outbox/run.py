@@ -142,7 +142,7 @@ def _judged(claimed: Claimed, event: OutboxEvent, subject: Any, payload: Any) ->
 
 
 def _expired(effect: Effect[Any, Any], event: OutboxEvent, now: datetime) -> bool:
-    return effect.expires_after is not None and event.emitted_at + effect.expires_after < now
+    return effect.expires_after is not None and now - event.emitted_at > effect.expires_after
 
 
 def is_still_needed(effect: Effect[Any, Any], subject: Any, using: str) -> bool:

@@ -13,18 +13,17 @@ from tests.services.server import Missing, Server
 _LIBRARIES = ("/usr/lib/*/faketime/", "/usr/lib/faketime/", "/usr/local/lib/faketime/")
 
 
-def shifted(file: Path, *, threads: bool = False) -> dict[str, str]:
+def shifted(file: Path) -> dict[str, str]:
     """
-    The environment of a process whose clock is as far off as *file* says, whenever it changes.
+    The environment of a Python process whose clocks are as far off as *file* says.
 
-    The monotonic clock goes on as it was, as it does where a clock is really set.
+    All of them: libfaketime makes its sleeps fail where the monotonic clock is left alone. So let
+    the file be, as long as the process lives.
     """
-    name = "libfaketimeMT.so.1" if threads else "libfaketime.so.1"
     return {
-        "LD_PRELOAD": str(_library(name)),
+        "LD_PRELOAD": str(_library("libfaketime.so.1")),
         "FAKETIME_TIMESTAMP_FILE": str(file),
         "FAKETIME_NO_CACHE": "1",
-        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
     }
 
 
@@ -60,7 +59,9 @@ class _Faketime(Server):
 
 
 class _WrongClock(Server):
-    threads = False
+    """Its clock jumps when the file changes; the monotonic one goes on, as on a real machine."""
+
+    library = "libfaketime.so.1"
 
     @property
     def clock(self) -> Path:
@@ -74,7 +75,12 @@ class _WrongClock(Server):
         super().prepare()
 
     def environment(self) -> dict[str, str]:
-        return super().environment() | shifted(self.clock, threads=self.threads)
+        return {
+            **super().environment(),
+            **shifted(self.clock),
+            "LD_PRELOAD": str(_library(self.library)),
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        }
 
 
 class PostgresWithWrongClock(_WrongClock, Postgres):
@@ -82,4 +88,4 @@ class PostgresWithWrongClock(_WrongClock, Postgres):
 
 
 class MariaDBWithWrongClock(_WrongClock, MariaDB):
-    threads = True
+    library = "libfaketimeMT.so.1"

@@ -79,9 +79,22 @@ def made(alias: str, config: Config) -> Iterator[str]:
         cursor.execute(f"CREATE DATABASE {config['NAME']}")
     with known(alias, config):
         call_command("migrate", database=alias, run_syncdb=True, verbosity=0)
+        _ask_here_what_inserts_return(alias)
         close(alias)
         yield alias
 
+
+def _ask_here_what_inserts_return(alias: str) -> None:
+    """Django asks the default database, once; where no other test needs one, there is none."""
+    default, connections["default"] = connections["default"], connections[alias]
+    try:
+        for model in _MODELS:
+            _ = model._meta.db_returning_fields
+    finally:
+        connections["default"] = default
+
+
+_MODELS = (Attempt, Delivery, OutboxEvent, Sweep, LedgerEntry, Order)
 
 _UPKEEP = {
     "django.db.backends.postgresql": "postgres",
@@ -99,7 +112,7 @@ def close(alias: str) -> None:
 
 def empty(alias: str) -> None:
     """Of all that our tests write."""
-    for model in (Attempt, Delivery, OutboxEvent, Sweep, LedgerEntry, Order):
+    for model in _MODELS:
         model.objects.using(alias).all().delete()
 
 

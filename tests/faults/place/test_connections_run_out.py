@@ -69,10 +69,10 @@ def test_a_child_that_takes_anothers_place_inherits_no_pool(
     assert verdict.extra_runs == 0
 
 
-@pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize(
     ("pool", "slots"), [("threads", 8), pytest.param("prefork", 2, marks=pytest.mark.full)]
 )
+@pytest.mark.django_db(transaction=True)
 @pytest.mark.fault("a pool of two connections and more threads than that", rows="D7")
 def test_nobody_keeps_what_the_pool_has_lent(  # noqa: PLR0917  # fixtures
     pool, slots, pooled, redis_server, outside, celery_worker, tmp_path, evidence

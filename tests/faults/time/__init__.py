@@ -1,0 +1,1 @@
+"""Clocks that are wrong, jump, stand still or change their offset: the database's alone decides."""
