@@ -6,15 +6,18 @@ One stable name for ever: workers of other releases find the effect's name in th
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from celery import shared_task
+from celery.exceptions import InvalidTaskError
 from celery.signals import (
     celeryd_after_setup,
     worker_process_init,
     worker_ready,
     worker_shutdown,
 )
+from celery.worker.strategy import default
 
 from .conf import settings
 from .outbox import timeout
@@ -33,7 +36,44 @@ _LIMITS: dict[str, Any] = {
     "time_limit": _DAY,
     "soft_time_limit": _DAY,
     "serializer": "json",
+    "Strategy": "reliable_effects.tasks:refuse_malformed",
 }
+
+
+def refuse_malformed(task: Any, app: Any, consumer: Any, **options: Any) -> Callable[..., Any]:
+    """
+    How a worker takes our messages from the broker: as any other, but what is none is dropped.
+
+    Celery takes the shape of a message for granted. One whose body is empty, `null` or `[]`, or
+    whose time limits are words, ends the worker; if it is not acknowledged by then it comes back,
+    and ends the next.
+    """
+    take = default(task, app, consumer, **options)
+
+    def take_or_refuse(message: Any, body: Any, *args: Any, **options: Any) -> Any:
+        if body is None and not _is_call(message.payload):  # else Celery has looked at it
+            raise InvalidTaskError("its body is not [[...], {...}, {...}]")
+        if not _are_limits(message.headers.get("timelimit")):
+            raise InvalidTaskError("its time limits are no numbers")
+        return take(message, body, *args, **options)
+
+    return take_or_refuse
+
+
+def _is_call(payload: Any) -> bool:
+    match payload:
+        case [list(), dict(), dict()]:
+            return True
+        case _:
+            return False
+
+
+def _are_limits(value: Any) -> bool:
+    return value is None or (
+        isinstance(value, list | tuple)
+        and len(value) == 2  # noqa: PLR2004  # the hard and the soft one
+        and all(limit is None or type(limit) in (int, float) for limit in value)
+    )
 
 
 @shared_task(name="reliable_effects.deliver", **_LIMITS)

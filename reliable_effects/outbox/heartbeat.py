@@ -64,6 +64,11 @@ def take_turn(
     return Turn(read_clock(using) - last)
 
 
+def give_back_turn(using: str, name: str) -> None:
+    """Nothing came of it, so whoever asks next may have it, at once."""
+    Sweep.objects.using(using).filter(name=name).delete()
+
+
 def _first(using: str, name: str) -> bool:
     try:
         with transaction.atomic(using=using):

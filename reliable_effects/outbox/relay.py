@@ -17,12 +17,13 @@ from django.db import connections, transaction
 from ..clock import DbNow
 from ..conf import settings
 from . import dispatch, low_water, outage
-from .heartbeat import CLAIMS, Swept, take_turn
+from .heartbeat import CLAIMS, Swept, give_back_turn, take_turn
 from .models import Delivery, Sweep
 from .states import Flag
 
 logger = logging.getLogger("reliable_effects")
 
+PROBE = "probe:"
 LONGEST_GRACE = timedelta(minutes=10)
 _MOST_DOUBLINGS = 30  # of the grace; more hints than that are not counted
 _PROBE_EVERY = timedelta(minutes=1)  # one hint for a queue that nobody consumes
@@ -115,6 +116,7 @@ def _relay_queue(using: str, queue: str, swept: Swept) -> None:
         budget -= limit
         if sent < len(taken):
             swept.truncated = True
+            give_back_turn(using, PROBE + queue)  # if it was one, nobody has been asked
             return
         if len(taken) < limit:
             return
@@ -135,7 +137,7 @@ def _send(using: str, queue: str, taken: Sequence[Taken]) -> int:
 def _budget(using: str, queue: str) -> int:
     """How many rows may be hinted now. At least one, so that no queue is ever forgotten."""
     if _is_unconsumed(using, queue):
-        return 1 if take_turn(using, f"probe:{queue}", _PROBE_EVERY) else 0
+        return 1 if take_turn(using, PROBE + queue, _PROBE_EVERY) else 0
     most = settings().relay_outstanding
     outstanding = (
         Delivery.objects.using(using)

@@ -69,6 +69,19 @@ def test_a_claim_ends_it():
     assert not is_marked()
 
 
+def test_a_probe_that_could_not_be_sent_is_none():
+    """After an outage of the broker every queue looks unconsumed: none may wait a minute more."""
+    long_due(5)
+    transport.is_down = True
+    relay("default")
+    transport.is_down = False
+    dispatch.forget_transport()  # as when the publisher's rest is over
+
+    relay("default")
+
+    assert [len(ids) for _, ids in transport.hints] == [1]
+
+
 def test_an_old_claim_does_not():
     """Who took work yesterday may be gone since."""
     note_claim("default", "effects")

@@ -10,10 +10,13 @@ from pathlib import Path
 
 import pytest
 from django.db import connection, transaction
+from django.db.models import F
 
+from reliable_effects import clock
 from reliable_effects.outbox import low_water
 from reliable_effects.outbox.models import Delivery, Sweep
 from reliable_effects.outbox.states import State
+from reliable_effects.outbox.worker import work as carry_out_without_a_broker
 from tests.faults.outside import Outside
 from tests.outbox import frozen
 from tests.outbox.conftest import _this_process_remembers_nothing  # noqa: F401  # autouse
@@ -21,6 +24,8 @@ from tests.services import Proxy, RabbitMQ, Redis
 from tests.shop.models import Order
 from tests.waiting import eventually
 from tests.worker.conftest import Worker, running
+
+from . import effects
 
 QUEUES = "effects,payments"
 READY = b" ready."  # what Celery logs when it consumes
@@ -75,6 +80,33 @@ def promise(effect, times: int = 1) -> set[str]:
             effect.promise(order)
         words.add(f"order {order.pk}")
     return words
+
+
+def imported(number: int) -> set[str]:
+    """So many orders of one upload, in few transactions."""
+    words = set()
+    for _ in range(number // 100):
+        with transaction.atomic():
+            orders = Order.objects.bulk_create(Order() for _ in range(100))
+            effects.imported.emit_many((order, None) for order in orders)
+        words |= {f"order {order.pk}" for order in orders}
+    return words
+
+
+def let_pass(span: timedelta, queue: str = "") -> None:
+    """As if so much time had gone by for all that waits and was told of *queue* (or of all)."""
+    rows = Delivery.objects.waiting()
+    sweeps = Sweep.objects.all()
+    if queue:
+        rows, sweeps = rows.filter(queue=queue), sweeps.filter(name__endswith=f":{queue}")
+    rows.update(due_at=F("due_at") - span, look_at=F("look_at") - span)
+    sweeps.update(ran_at=F("ran_at") - span)
+
+
+def drain() -> None:
+    """What `effects_worker --drain` does, when every grace is over."""
+    with clock.moved(timedelta(hours=1)):
+        carry_out_without_a_broker([], lambda: False, drain=True)
 
 
 # The world outside
@@ -167,7 +199,7 @@ def _one_worker(
 
     def one() -> Worker:
         if not workers or workers[-1].poll() is not None:
-            workers.append(fleet.start(children=2))
+            workers.append(fleet.start(children=3))
         return workers[-1]
 
     broker.wipe()

@@ -6,12 +6,14 @@ import os
 from datetime import timedelta
 from pathlib import Path
 
-from reliable_effects import EffectContext, effect
+from reliable_effects import EffectContext, Event, effect
 from tests.faults.outside import Outside
 from tests.shop.models import Order
 from tests.waiting import eventually
 
 Ctx = EffectContext[dict[str, str]]
+
+PATIENCE = float(os.environ.get("PATIENCE", "2"))  # seconds that `wait` waits at most
 
 
 def act(order: Order, ctx: Ctx) -> None:
@@ -28,13 +30,16 @@ def pay(order: Order, ctx: Ctx) -> None:
     act(order, ctx)
 
 
-@effect("brokers.tell", subject="shop.Order", harmless_to_repeat=True)
-def tell(order: Order, ctx: Ctx) -> None:
-    act(order, ctx)
-
-
-@effect("brokers.wait", subject="shop.Order", timeout=timedelta(seconds=8))
+@effect("brokers.wait", subject="shop.Order", timeout=timedelta(seconds=PATIENCE + 1))
 def wait(order: Order, ctx: Ctx) -> None:
     """Acts at once, and ends when a test lets it: then a file stands beside the one outside."""
     act(order, ctx)
-    eventually(Path(os.environ["OUTSIDE"] + ".go").exists, within=7)
+    eventually(Path(os.environ["OUTSIDE"] + ".go").exists, within=PATIENCE)
+
+
+imported: Event[Order, dict[str, str]] = Event("brokers.order_imported", subject="shop.Order")
+
+
+@effect("brokers.index", on=imported)
+def index(order: Order, ctx: Ctx) -> None:
+    act(order, ctx)

@@ -8,16 +8,12 @@ from __future__ import annotations
 
 import threading
 import time
-from datetime import timedelta
 
 import pytest
 from django.db import connections
 
-from reliable_effects import clock
-from reliable_effects.outbox import worker
-
 from . import effects
-from .conftest import promise, through
+from .conftest import drain, promise, through
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.one_database]
 
@@ -89,9 +85,3 @@ def together(requests: int) -> set[str]:
     for thread in threads:
         thread.join(30)
     return words
-
-
-def drain() -> None:
-    """What `effects_worker --drain` does, after every grace is over."""
-    with clock.moved(timedelta(hours=1)):
-        worker.work([], lambda: False, drain=True)
