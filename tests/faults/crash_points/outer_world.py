@@ -55,8 +55,12 @@ def break_broker() -> None:
     _world.broker_is_down = True
 
 
+def lose_hints() -> None:
+    (_world.folder / "broker").unlink(missing_ok=True)
+
+
 def hints() -> list[Any]:
-    """Every hint that was ever sent."""
+    """Every hint that was sent, and not lost since."""
     return [hint for _, hint in _lines("broker")]
 
 

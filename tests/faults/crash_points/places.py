@@ -86,6 +86,12 @@ def _is_watched(code: CodeType) -> bool:
     return file.startswith(_OURS)
 
 
+def is_of_an_actor(place: Place) -> bool:
+    """A line of an effect or a client: around it lie the moments in which most is at stake."""
+    file, _, _ = place
+    return file.startswith(_HERE)
+
+
 def shown(place: Sequence[Any]) -> str:
     file, line, n = place
     return f"{'/'.join(Path(file).parts[-2:])}:{line} (time {n})"

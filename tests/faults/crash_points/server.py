@@ -65,6 +65,7 @@ def main(folder: Path) -> None:
 def _play(act: Act, killer: Killer) -> Any:
     _empty_tables()
     act.prepare()
+    outer_world.lose_hints()  # the sweeps must find what was promised
     with killer.watching():
         act.play()
     return killer.places()
