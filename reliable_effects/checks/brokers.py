@@ -20,7 +20,7 @@ from .project import readable_settings
 SWEEPS = ("reliable_effects.relay", "reliable_effects.rescue", "reliable_effects.prune")
 
 _TRIED = ("amqp", "amqps", "pyamqp", "redis", "rediss", "sentinel")
-_INTERRUPTIBLE = ("prefork", "processes")
+_INTERRUPTIBLE = ("prefork", "processes", "solo")
 _PICKLE = {"pickle", "application/x-python-serialize"}
 _JSON = {"json", "application/json"}
 

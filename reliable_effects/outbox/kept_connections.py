@@ -20,6 +20,9 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 _OLDEST = 600.0  # seconds: proxies and servers drop what is older without a word
 
 _kept = threading.local()
+# Where gevent has patched it, it is local to a greenlet, and each task has one of its own: what it
+# kept nobody would find, nor close before it is collected.
+_OUTLIVES_A_TASK = type(_kept).__module__ == "_thread"
 _of_the_parent: list[object] = []
 
 
@@ -35,6 +38,9 @@ os.register_at_fork(after_in_child=_leave_to_the_parent)
 @contextmanager
 def kept_connections() -> Iterator[None]:
     """Use this thread's kept connections for the block, and keep them again at its end."""
+    if not _OUTLIVES_A_TASK:
+        yield  # Celery closes them
+        return
     shelf: dict[str, tuple[BaseDatabaseWrapper, float]] = getattr(_kept, "shelf", {})
     _kept.shelf = {}
     since = {}

@@ -29,7 +29,7 @@ SLOTS = 4
 
 
 class Pool:
-    """What is promised where timeouts cannot be enforced."""
+    """A stock worker of four slots in one process."""
 
     pool: str
 
@@ -40,10 +40,15 @@ class Pool:
         @contextmanager
         def start() -> Iterator[Worker]:
             options = ("--pool", self.pool, "-c", str(SLOTS))
-            with celery_worker_on(redis_server, tmp_path, *options) as worker:
+            warned = {"PYTHONWARNINGS": "always::ResourceWarning"}
+            with celery_worker_on(redis_server, tmp_path, *options, **warned) as worker:
                 yield worker
 
         return start
+
+
+class Hanging(Pool):
+    """What is promised where timeouts cannot be enforced."""
 
     @pytest.mark.fault("an effect hangs where nothing can end it", rows="W2 W6")
     def test_what_hangs_loses_its_lease_and_nothing_else(self, start, outside, evidence, tmp_path):
@@ -66,6 +71,10 @@ class Pool:
             all_slots_work(outside, SLOTS)
             assert seconds_until_innocents_flow(outside) < RECOVERY
 
+
+class Killing(Pool):
+    """What is promised where a death takes others along."""
+
     @pytest.mark.fault("an effect kills a worker that runs others beside it", rows="W1 W4")
     def test_a_killer_takes_others_along_once(self, start, outside, evidence):
         """What died together does not run together again, so the next death tells who it was."""
@@ -87,13 +96,63 @@ class Pool:
             all_slots_work(outside, SLOTS)
 
 
-class TestThreads(Pool):
+class TestKillingThreads(Killing):
     """`celery worker --pool threads`."""
 
     pool = "threads"
 
 
-class TestGevent(Pool):
+@pytest.mark.full
+class TestKillingGreenlets(Killing):
     """`celery worker --pool gevent`."""
 
     pool = "gevent"
+
+
+@pytest.mark.full
+class TestHangingThreads(Hanging):
+    """A thread that sleeps."""
+
+    pool = "threads"
+
+
+class TestHangingGreenlets(Hanging):
+    """A greenlet that sleeps, and lets the others work; so must the database's client."""
+
+    pool = "gevent"
+
+    @pytest.mark.fault("a pool whose every task is a thread, or greenlet, of its own", rows="D7")
+    def test_connections_do_not_pile_up(self, start, outside, evidence, tmp_path):
+        """What is kept for the next task must be found by it, or be closed."""
+        court = Court(outside, strikes=1)
+        with start() as worker:
+            court.owe(innocents.guest, 20)
+            eventually(court.ended, within=40)
+            files = Path(f"/proc/{worker.pid}/fd")
+            open_before = len(list(files.iterdir()))
+            court.owe(innocents.guest, 60)
+            eventually(court.ended, within=40)
+
+            assert len(list(files.iterdir())) - open_before <= 2 * SLOTS
+            assert "deleted while still open" not in (tmp_path / "log").read_text()
+        court.judge(evidence)
+
+
+@pytest.mark.full
+@pytest.mark.fault("effects that hang where the worker is one process", rows="W6")
+def test_a_solo_worker_ends_what_hangs_or_itself(redis_server, outside, evidence, tmp_path):
+    """It runs effects in its main thread, so timeouts are enforced; past them it is to be replaced."""
+    redis_server.wipe()
+    solo = (redis_server, tmp_path, "--pool", "solo")
+    court = Court(outside)
+    with celery_worker_on(*solo) as worker:
+        court.promise(["hang_in_a_socket"], each=5)
+        eventually(court.ended, within=40)
+        court.promise(["hang_in_c"])
+        worker.wait(30)
+    with celery_worker_on(*solo) as worker:
+        worker.wait(40)
+    with celery_worker_on(*solo):
+        eventually(court.ended, within=40)
+        assert seconds_until_innocents_flow(outside) < RECOVERY
+    court.judge(evidence)
