@@ -14,7 +14,7 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
-from django.db import Error, transaction
+from django.db import Error, connections, transaction
 
 from .. import signals
 from ..clock import DbNow
@@ -104,6 +104,7 @@ def _change_alike(using: str, rows: list[Delivery], state: State, values: Values
     Where the database refuses, one at a time, so that a bad row stays behind alone.
     """
     free = Delivery.objects.using(using).filter(state=state, claim_token=None)
+    in_a_block = connections[using].in_atomic_block
     try:
         # A savepoint where the caller has a transaction open: else an error would spoil it.
         with transaction.atomic(using=using):
@@ -111,7 +112,8 @@ def _change_alike(using: str, rows: list[Delivery], state: State, values: Values
             won = set(locked.order_by("pk").values_list("pk", flat=True))
             free.filter(pk__in=won).update(**values)
     except Error:
-        mend(using)
+        if not in_a_block:  # else it is the caller's, and the savepoint has mended it
+            mend(using)
         if len(rows) > 1:
             return [each for row in rows for each in _change_alike(using, [row], state, values)]
         logger.exception("delivery %d could not be changed; the others go on", rows[0].pk)
