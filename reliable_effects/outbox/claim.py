@@ -25,7 +25,7 @@ from ..conf import settings
 from ..effects.effect import Effect
 from ..effects.keys import outgoing_key
 from ..effects.registry import registry
-from .models import AnyJSON, Delivery, OutboxEvent
+from .models import AnyJSON, Delivery, DeliveryQuerySet, OutboxEvent
 from .persist import UNBEGUN, surely
 from .states import WAITING, Flag, State
 
@@ -273,7 +273,7 @@ def _take_portable(using: str, wanted: Sequence[Wanted]) -> list[Claimed]:
     rows = Delivery.objects.using(using)
     with transaction.atomic(using=using):
         for (state, token, lease, flags), ids in alike.items():
-            rows.filter(pk__in=ids, state=state, due_at__lte=DbNow(), look_at__isnull=False).update(
+            rows.filter(pk__in=_free(rows, ids), state=state, due_at__lte=DbNow(), look_at__isnull=False).update(
                 attempts=F("attempts") + int(state == State.PENDING),
                 claim_token=token,
                 lease_expires_at=DbNow() + lease,
@@ -284,6 +284,14 @@ def _take_portable(using: str, wanted: Sequence[Wanted]) -> list[Claimed]:
                 state=State.RUNNING,
             )
         return _held(using, wanted)
+
+
+def _free(rows: DeliveryQuerySet, ids: list[int]) -> list[int]:
+    """Those of *ids* that nobody has locked: who holds one will have changed it, or is a person."""
+    if not connections[rows.db].features.has_select_for_update_skip_locked:
+        return ids  # SQLite has one lock, and it is ours
+    locked = rows.filter(pk__in=ids).select_for_update(skip_locked=True).order_by("pk")
+    return list(locked.values_list("pk", flat=True))
 
 
 def _held(using: str, wanted: Sequence[Wanted]) -> list[Claimed]:

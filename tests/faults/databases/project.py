@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, closing
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -94,9 +95,14 @@ class Project:
         before = len(self.outside.calls())
         eventually(lambda: len(self.outside.calls()) >= before + calls, within=within)
 
-    def _running(self, name: str, *command: str) -> AbstractContextManager[Worker]:
+    @contextmanager
+    def _running(self, name: str, *command: str) -> Iterator[Worker]:
         self._logs += 1
-        return running(command, self.folder / f"{name}-{self._logs}.log", **self.environment)
+        log = self.folder / f"{name}-{self._logs}.log"
+        with running(command, log, **self.environment) as process:
+            yield process
+            with suppress(ProcessLookupError):  # how it stops is other tests' matter
+                os.killpg(process.pid, signal.SIGKILL)
 
     def logged(self, name: str = "worker") -> str:
         """What the processes of that name wrote to their logs."""

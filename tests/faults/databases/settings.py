@@ -50,8 +50,8 @@ DATABASES = {
 INSTALLED_APPS = [*INSTALLED_APPS, "tests.faults.databases"]
 RELIABLE_EFFECTS = {
     "TRANSPORT": "celery" if "TEST_BROKER" in os.environ else "none",
-    "TIMEOUT": timedelta(seconds=2),
-    "LEASE_GRACE": timedelta(seconds=3),
+    "TIMEOUT": timedelta(seconds=4),
+    "LEASE_GRACE": timedelta(seconds=2),
     "RESCUE_PERIOD": timedelta(milliseconds=500),
     "RELAY_GRACE": timedelta(seconds=1),
     "RELAY_PERIOD": timedelta(milliseconds=500),

@@ -21,7 +21,7 @@ from .conftest import KIND, as_admin, needs_a_server
 
 pytestmark = [needs_a_server, pytest.mark.timeout(240)]
 
-FOR = 30 if IS_FULL else 4  # seconds; longer than a worker asks again
+FOR = 30 if IS_FULL else 3  # seconds; longer than a worker asks again
 
 
 @contextmanager
@@ -52,7 +52,7 @@ def test_what_could_not_be_written_is_written_later(
     with (
         project.effects_worker() if kind == "effects_worker" else project.celery_worker() as worker
     ):
-        with project.clients(rate=30, count=180) as clients:
+        with project.clients(rate=30, count=90) as clients:
             project.go_on(10)
             with read_only(spare_server):
                 eventually(project.errors, within=30)
