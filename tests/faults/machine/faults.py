@@ -12,15 +12,17 @@ from hypothesis.stateful import precondition, rule
 from reliable_effects.outbox import finish, succeed, sweeps, unknown
 from reliable_effects.outbox.claim import Claimed, look
 from reliable_effects.outbox.models import Attempt
-from reliable_effects.outbox.states import Reason, State
+from reliable_effects.outbox.states import Flag, Reason, State
+from tests.shop.models import Order
 
 from . import broker, rows
 from .effects import BadLuck, owing
 from .expected import NEARLY
 from .groups import Groups
+from .moves import Move
 from .rows import Row
 from .script import Mood
-from .workers import MOOD
+from .workers import MOOD, MOODS, SOME
 from .world import HERE, Held
 
 NUMBER = st.integers(0, 999)
@@ -68,16 +70,26 @@ class Faults(Groups):
     @rule(
         number=NUMBER,
         mood=MOOD,
-        has_run=st.booleans(),
+        kind=st.sampled_from(["", "parent", "tally", "ask", "owe"]),
+        has_run=st.sampled_from([False, False, True]),
         meanwhile=st.sampled_from([None, *Mood]),
         way=st.sampled_from(["settle", *sorted(LATE_WRITES)]),
     )
     def worker_is_too_slow(
-        self, number: int, mood: Mood, has_run: bool, meanwhile: Mood | None, way: str
+        self,
+        *,
+        number: int,
+        mood: Mood,
+        kind: str,
+        has_run: bool,
+        meanwhile: Mood | None,
+        way: str,
     ) -> None:
         """It claims, and stops; its lease ends, another has its turn, perhaps; then it goes on."""
+        waiting, known = self.rows.waiting(), self.rows.deliveries
+        of_kind = [pk for pk in waiting if known[pk]["effect"] == f"machine.{kind}"]
         held_before = len(self.held)
-        self.claim_one(number)
+        self.let_claim(self.pick(of_kind or waiting, [number])[0])
         if len(self.held) == held_before:
             return
         slow = self.held[-1]
@@ -136,8 +148,9 @@ class Faults(Groups):
         # Before the look: a rescued row may act again from now on.
         before, after, seen = self.look(may_change=over | unknown_ones)
         for move in seen:
-            if move.was and move.was["state"] == State.RUNNING:
+            if move.was["state"] == State.RUNNING:
                 self.did("rescue")
+                assert _rescued_well(move), f"not as its flags say: {move}"
                 self.model.excuse(self.what_of(move.delivery))
         for pk in over:
             row = after.deliveries[pk]
@@ -163,9 +176,20 @@ class Faults(Groups):
             kept = {k: v for k, v in after.deliveries[pk].items() if k not in ("look_at", "hints")}
             assert kept.items() <= was.items(), f"the relay changed {was}"
 
-    @rule(after_a_week=st.booleans())
-    def prune(self, after_a_week: bool) -> None:
-        """Exactly what ended well, is old, and is owed no more."""
+    @rule(
+        numbers=SOME,
+        moods=MOODS,
+        after_a_week=st.sampled_from([True, True, False]),
+        owed_again=st.booleans(),
+    )
+    def prune(
+        self, numbers: list[int], moods: list[Mood], after_a_week: bool, owed_again: bool
+    ) -> None:
+        """Exactly what ended well, is old, and is owed no more; some has just ended."""
+        ids = self.pick(self.rows.waiting(), numbers)
+        self._deliver({"v": 1, "db": HERE, "ids": ids}, moods, "quick", is_hurried=False)
+        if owed_again:
+            Order.objects.update(charge_id="", status="placed")
         if after_a_week:
             self.jump(RETENTION + MINUTE)
         wanted = {pk for pk, row in self.rows.deliveries.items() if self._may_be_pruned(row)}
@@ -175,7 +199,14 @@ class Faults(Groups):
         self.model.forget(wanted)
         if wanted:
             self.did("prune")
+        if any(row["effect"] == "machine.owe" for row in self._old_successes()):
+            self.did("prune of debts" if not owed_again else "debts still owed are not pruned")
         self.look(may_change=wanted)
+
+    def _old_successes(self) -> list[Row]:
+        old = self.now() - RETENTION
+        succeeded = [self.rows.deliveries[pk] for pk in self.all_in((State.SUCCEEDED,))]
+        return [row for row in succeeded if row["finished_at"] <= old]
 
     def _may_be_pruned(self, row: Row) -> bool:
         if row["finished_at"] is None or row["finished_at"] > self.now() - RETENTION:
@@ -252,6 +283,22 @@ class Faults(Groups):
         self.rows = rows.Rows.read()
         self.did("restore")
         self.look()
+
+
+def _rescued_well(move: Move) -> bool:
+    """Who died in a group is not blamed, and who asked is no killer; from now on each is alone."""
+    was, now = move.was, move.now
+    newly_forgiven = now["flags"] & ~was["flags"] & Flag.FORGIVEN
+    is_innocent = was["flags"] & Flag.GROUP or newly_forgiven
+    given_back = 1 if is_innocent and not was["flags"] & Flag.VERIFYING else 0
+    can_verify = was["flags"] & (Flag.VERIFIABLE | Flag.VERIFYING)
+    ends = {State.UNCERTAIN} if can_verify else {State.PENDING, State.POISONED}
+    return (
+        now["state"] in ends
+        and now["attempts"] == was["attempts"] - given_back
+        and bool(now["flags"] & Flag.ALONE)
+        and not now["flags"] & (Flag.GROUP | Flag.VERIFYING)
+    )
 
 
 def _may_come_back(row: Row) -> bool:

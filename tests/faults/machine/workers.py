@@ -148,7 +148,9 @@ class Workers(World):
     @precondition(lambda self: self.rows.waiting())
     @rule(number=NUMBER)
     def claim_one(self, number: int) -> None:
-        (pk,) = self.pick(self.rows.waiting(), [number])
+        self.let_claim(self.pick(self.rows.waiting(), [number])[0])
+
+    def let_claim(self, pk: int) -> None:
         was, now = self.rows.deliveries[pk], self.now()
         with self.worker():
             known = [seen for seen in look(HERE, [pk]) if seen.effect is not None]
