@@ -25,6 +25,12 @@ def time_out() -> None:
     hint_all()
 
 
+def a_second_attempt_to_pay() -> None:
+    """The one that reaches the partner."""
+    promise(effects.pay)
+    put(effects.pay, State.PENDING)
+
+
 def a_last_attempt() -> None:
     promise(effects.fail_always)
     put(effects.fail_always, State.PENDING)
@@ -81,6 +87,13 @@ ACTS = [
     Act(name="end: the subject is gone", prepare=of_nobody, play=hint_all),
     _ending(effects.snooze_once, ("snooze_once",)),
     _ending(effects.pay, ("pay",), extra_runs=0),
+    Act(
+        name="end: pay, and the partner was called",
+        prepare=a_second_attempt_to_pay,
+        play=hint_all,
+        owed=("pay",),
+        extra_runs=0,
+    ),
     _ending(effects.doubt),
     _ending(effects.ask_a_person),
     Act(name="verify", prepare=to_verify, play=hint_all, owed=("pay",), extra_runs=0),
