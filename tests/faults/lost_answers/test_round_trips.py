@@ -59,6 +59,24 @@ def test_a_worker_is_never_shut_out_by_a_lost_answer(make_effect, tmp_path, wire
     scenario.judge(evidence, "SET autocommit=1")
 
 
+@pytest.mark.fault("every connection is cut while an effect acts", rows="C12 D1")
+def test_a_database_that_is_away_for_a_moment_is_waited_for(make_effect, tmp_path, wire, evidence):
+    """The effect was carried out; a restart of the database is no reason to do it again."""
+
+    class Cut(OneDelivery):
+        def acts(self, order, ctx):
+            super().acts(order, ctx)
+            wire.mode = "cut"
+            wire.mode = "ok"
+
+    scenario = Cut(make_effect, tmp_path)
+    scenario.begin()
+
+    scenario.run()
+
+    scenario.judge(evidence, "cut while it acts")
+
+
 def _round_trips(scenario, wire) -> int:
     """How many there are when nothing fails."""
     scenario.begin()
