@@ -4,7 +4,7 @@ PYTHON := $(VENV)/bin/python
 export VENV
 
 .DEFAULT_GOAL := help
-.PHONY: help demo prove test proof crash-sweep lint types docs services clean
+.PHONY: help demo prove test proof crash-sweep mutants lint types docs services clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-16s %s\n", $$1, $$2}'
@@ -29,6 +29,10 @@ crash-sweep: ## SIGKILL at every line, on every database; ARGS="-k emit" goes to
 	@scripts/environment test
 	@TEST_FAULTS=full TEST_DATABASES="$${TEST_DATABASES:-sqlite postgres mariadb}" \
 		$(PYTHON) -m tests.run tests/faults/crash_points $(ARGS)
+
+mutants: ## take out each guard of the core in turn, in a copy: a test has to notice; ARGS="claim"
+	@scripts/environment test
+	@$(PYTHON) -m tests.faults.mutants $(ARGS)
 
 lint: ## style, formatting, and which module may import which
 	@scripts/environment lint

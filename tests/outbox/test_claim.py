@@ -26,6 +26,7 @@ from tests.outbox.conftest import (
     succeeded_delivery,
     uncertain_delivery,
 )
+from tests.sweeps.conftest import locked
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -55,6 +56,18 @@ def test_two_workers_with_the_same_rows_share_them(make_effect):
 
     assert sorted(c.id for c in claims) == ids
     assert set(Delivery.objects.values_list("attempts", flat=True)) == {1}
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="elsewhere the UPDATE waits")
+def test_what_another_is_claiming_is_passed_over(make_effect):
+    """Who holds it will have changed it: to wait would keep the others of the hint waiting."""
+    held, free = (pending_delivery(make_effect()) for _ in range(2))
+    seen = look("default", [held.pk, free.pk])
+
+    with locked(held):
+        claimed = claim(seen)
+
+    assert [c.id for c in claimed] == [free.pk]
 
 
 def test_a_claim_counts_the_attempt_before_anything_runs(make_effect):

@@ -100,6 +100,23 @@ def test_a_heartbeat_that_comes_in_between_wins(monkeypatch):
     assert not Attempt.objects.exists()
 
 
+def test_a_rescue_of_an_older_run_leaves_the_newer_alone(monkeypatch):
+    """Another sweep was quicker, and the run since then is over its lease as well, by itself."""
+    row = pending_delivery()
+    claim_of(row)
+    Delivery.objects.update(lease_expires_at=DbNow() - SECOND)
+    rows = list(Delivery.objects.all())
+    rescued(row)
+    newer = claim_of(row)
+    Delivery.objects.update(lease_expires_at=DbNow() - SECOND)
+    monkeypatch.setattr(rescue_module, "_expired", lambda _using, _swept: rows)
+
+    swept = rescued(row)
+
+    assert swept.done == 0
+    assert (row.state, row.claim_token) == (State.RUNNING, newer.token)
+
+
 def test_a_zombie_that_wakes_after_the_rescue_writes_nothing():
     """Its lease is over; somebody else may be at it already."""
     row = pending_delivery()

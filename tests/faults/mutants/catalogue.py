@@ -1,0 +1,14 @@
+"""All mutants."""
+
+from __future__ import annotations
+
+from tests.faults.mutants import of_the_rest, of_workers
+
+MUTANTS = (
+    *of_workers.FENCE,
+    *of_workers.CLAIM,
+    *of_workers.RUN,
+    *of_the_rest.EMIT,
+    *of_the_rest.SWEEPS,
+    *of_the_rest.PEOPLE_AND_CLOCK,
+)
