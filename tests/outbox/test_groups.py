@@ -128,6 +128,7 @@ def test_members_of_a_group_about_one_subject_share_no_object(make_effect):
     assert seen == ["placed", "placed"]
 
 
+@pytest.mark.usefixtures("unhurried")
 def test_a_deleted_subject_in_a_group_is_only_its_own(make_effect):
     """The group's subjects are loaded at once."""
     rows = _group(make_effect(harmless_to_repeat=True), 3)

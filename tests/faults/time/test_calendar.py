@@ -117,7 +117,15 @@ def unfinished(using: str) -> int:
 
 @on_the_usual_database
 @only_on_sqlite
-@moments
+@pytest.mark.parametrize(
+    "moment",
+    [
+        MOMENTS["an hour comes twice"],
+        pytest.param(MOMENTS["an hour is left out"], marks=pytest.mark.full),
+        pytest.param(MOMENTS["a leap day begins"], marks=pytest.mark.full),
+    ],
+    ids=["an hour comes twice", "an hour is left out", "a leap day begins"],
+)
 @pytest.mark.fault("the clock of the machine's zone changes, on SQLite", rows="T6")
 def test_sqlite_goes_through_the_change(moment, tmp_path, outside, evidence):
     """Its clock is the machine's: both what emits and what works live in New York."""
@@ -160,7 +168,9 @@ def test_what_is_due_in_a_hundred_years_waits_there(evidence):
 @on_the_usual_database
 @only_on_servers
 @pytest.mark.fault("server, session and project each in another zone", rows="T6")
-@pytest.mark.parametrize("zone", ["Asia/Kathmandu", "America/St_Johns"])
+@pytest.mark.parametrize(
+    "zone", ["Asia/Kathmandu", pytest.param("America/St_Johns", marks=pytest.mark.full)]
+)
 def test_zones_of_server_and_project_change_no_instant(zone, outside, effects_worker, evidence):
     """Odd offsets, so that a mix-up is never whole hours."""
     config = {key: value for key, value in project.DATABASES["default"].items() if key != "TEST"}
