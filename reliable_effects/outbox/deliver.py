@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.db import Error
+from django.db import Error, connections
 
 from ..conf import settings
 from . import dispatch, outage, settle, timeout, unknown
@@ -22,6 +22,7 @@ from .claim import Claimed, Seen, claim, look
 from .finish import release_together
 from .heartbeat import note_claim
 from .pace import pace
+from .reconnect import reconnect
 from .run import run
 from .states import State
 from .subjects import load_subjects
@@ -44,6 +45,7 @@ def on_hint(hint: Any) -> None:
     if problem:
         logger.warning("hint dropped: %s", problem)
         return
+    in_block = connections[hint["db"]].in_atomic_block  # of a test case
     try:
         deliver(hint["db"], hint["ids"])
     except MemoryError:
@@ -52,6 +54,8 @@ def on_hint(hint: Any) -> None:
     except Error as error:
         # The rows are as they were, or leased; the relay will look at them.
         outage.tell("hint given up, the relay will look at its rows again", error)
+        if not in_block:
+            reconnect(hint["db"])
 
 
 def _problem(hint: Any) -> str:

@@ -18,6 +18,7 @@ from django.db.models import Q
 from ..clock import DbNow, read_clock
 from . import outage
 from .models import Sweep
+from .reconnect import mend
 
 logger = logging.getLogger("reliable_effects")
 
@@ -100,6 +101,7 @@ def note_claim(using: str, queue: str) -> None:
             _first(using, name)
     except Error as error:
         outage.tell(f"could not note that {queue} is consumed", error)
+        mend(using)
 
 
 def forget_claims() -> None:

@@ -19,6 +19,7 @@ from ..conf import settings
 from . import dispatch, low_water, outage
 from .heartbeat import CLAIMS, Swept, give_back_turn, take_turn
 from .models import Delivery, Sweep
+from .reconnect import mend
 from .states import Flag
 
 logger = logging.getLogger("reliable_effects")
@@ -42,6 +43,7 @@ def relay(using: str) -> Swept:
             _relay_queue(using, queue, swept)
         except Exception as error:  # noqa: BLE001  # whatever it is, the others' rows are due
             outage.tell(f"could not relay the queue {queue!r}; the others go on", error)
+            mend(using)
             swept.truncated = True
     _forget_markers(using, queues)
     return swept
