@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import timedelta
 from itertools import count
 from pathlib import Path
@@ -154,6 +156,7 @@ class Fleet:
         self._folder = folder
         self._numbers = count(1)
         self._stack = ExitStack()
+        self._workers: list[Worker] = []
 
     def start(
         self, *, queues: str = QUEUES, children: int = 1, ready: bool = True, **environment: str
@@ -170,12 +173,17 @@ class Fleet:
                 **environment,
             )
         )
+        self._workers.append(worker)
         if ready:
             eventually(lambda: READY in log.read_bytes(), within=60)
         return worker
 
     def close(self) -> None:
-        self._broker.heal()  # or they would wait for it
+        self._broker.heal()
+        for worker in self._workers:
+            with suppress(ProcessLookupError):  # a test has killed it
+                # Not asked to end: after an outage Celery may take half a minute over that.
+                os.killpg(worker.pid, signal.SIGKILL)
         self._stack.close()
 
 

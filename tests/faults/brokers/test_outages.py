@@ -66,6 +66,7 @@ def test_a_broker_that_forgets_loses_nothing(worker, broker, outside, evidence):
     evidence.add(strikes=3, lost=verdict.lost, phantom=verdict.phantom)
 
 
+@pytest.mark.full  # a client that lost its broker rests for up to half a minute
 @pytest.mark.fault(
     "the broker is killed under load, stays away for hours and comes back", rows="B4"
 )
