@@ -91,6 +91,7 @@ def test_a_refused_queue_stops_no_other(rabbitmq_server, broker, outside, eviden
     evidence.add(lost=verdict.lost, phantom=verdict.phantom)
 
 
+@pytest.mark.full
 @pytest.mark.fault("nobody consumes a queue for a day, or it was never there")
 @pytest.mark.timeout(600 if IS_FULL else 120)
 @pytest.mark.usefixtures("worker", "lonely")
