@@ -146,6 +146,24 @@ def test_what_became_undue_between_look_and_claim_is_not_claimed(make_effect):
     assert delivery.attempts == 0
 
 
+@pytest.mark.parametrize(
+    ("made", "meanwhile"),
+    [
+        (pending_delivery, {"state": State.UNCERTAIN}),
+        (uncertain_delivery, {"state": State.PENDING}),
+        (uncertain_delivery, {"look_at": None}),
+    ],
+    ids=["a run was lost", "it did not happen", "a person must decide"],
+)
+def test_what_is_another_question_by_now_is_not_claimed(made, meanwhile, make_effect):
+    """To run what should be asked about, or the reverse, would do again what may have happened."""
+    delivery = made(make_effect(verify=lambda *_: None))
+    seen = look("default", [delivery.pk])
+    Delivery.objects.update(**meanwhile)
+
+    assert claim(seen) == []
+
+
 def test_a_delivery_is_claimed_when_its_event_is_gone(make_effect):
     """It is owed, and must end in a person's sight instead of standing in the line for ever."""
     delivery = pending_delivery(make_effect())
