@@ -79,14 +79,15 @@ def _after_verify(row: Row, call: Call) -> set[End]:
 def after_no_call(row: Row, *, known: bool, needed: bool) -> set[End]:
     """A worker looked at it and called nothing: handed on, put off, released, or set aside."""
     ends = {End(State(row["state"]), 0, row["reason"])}
+    if row["attempts"] >= MOST and row["state"] == State.PENDING:
+        # Also where the payload is of a later release: nobody may run it any more.
+        reasons = (Reason.ATTEMPTS_SPENT, Reason.KILLED_WORKERS, Reason.TIMED_OUT)
+        ends |= {End(State.POISONED, 0, reason) for reason in reasons}
     if not known:
         return ends | {
             End(State.POISONED, 0, Reason.UNKNOWN_EFFECT),
             End(State.POISONED, 0, Reason.UNREADABLE),  # a payload of a later version
         }
-    if row["attempts"] >= MOST and row["state"] == State.PENDING:
-        reasons = (Reason.ATTEMPTS_SPENT, Reason.KILLED_WORKERS, Reason.TIMED_OUT)
-        ends |= {End(State.POISONED, 0, reason) for reason in reasons}
     if not needed:
         ends.add(End(State.SKIPPED, 1, Reason.NOT_NEEDED))
     return ends

@@ -20,15 +20,19 @@ from .script import RETURNS, Mood
 from .workers import MOODS, SOME, Workers
 from .world import HERE, Held
 
+RUNS = st.integers(0, 6)
+THEN = st.sampled_from(["complete", "release the rest", "die"])
+LOST = st.sampled_from(["nothing", "nothing", "claim, early", "claim", "completion"])
+
 
 class Groups(Workers):
     @precondition(lambda self: any(self._may_be_grouped(pk) for pk in self.rows.waiting()))
     @rule(
         numbers=SOME,
         moods=MOODS,
-        runs=st.integers(0, 6),
-        then=st.sampled_from(["complete", "release the rest", "die"]),
-        lost=st.sampled_from(["nothing", "nothing", "claim, early", "claim", "completion"]),
+        runs=RUNS,
+        then=THEN,
+        lost=LOST,
     )
     def harmless_group(
         self, numbers: list[int], moods: list[Mood], runs: int, then: str, lost: str

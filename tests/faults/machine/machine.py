@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from hypothesis.stateful import initialize
+
 from reliable_effects.outbox.states import State
 
 from . import broker
 from .faults import Faults
+from .groups import LOST, RUNS, THEN
+from .script import Mood
 from .web import Web
+from .workers import MOODS, SOME
 from .world import World
 
 ROUNDS = 60  # of the clock at the end of an example; the longest way is far shorter
@@ -17,6 +22,12 @@ VISIBLY_OVER = {State.SKIPPED, State.CANCELLED, State.POISONED, State.UNCERTAIN}
 
 
 class Machine(Web, Faults):
+    @initialize(numbers=SOME, moods=MOODS, runs=RUNS, then=THEN, lost=LOST)
+    def begin(self, numbers: list[int], moods: list[Mood], runs: int, then: str, lost: str) -> None:
+        """Each example with a group: one that dies must be seen in few examples, too."""
+        self.open_the_shop()
+        self.harmless_group(numbers, moods, runs, then, lost)
+
     def teardown(self) -> None:
         try:
             if not self.has_failed:

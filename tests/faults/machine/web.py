@@ -8,7 +8,7 @@ from uuid import UUID
 
 from django.db import transaction
 from hypothesis import strategies as st
-from hypothesis.stateful import initialize, precondition, rule
+from hypothesis.stateful import precondition, rule
 
 from reliable_effects.effects.event import Event
 from reliable_effects.outbox import remedy
@@ -27,7 +27,6 @@ class RolledBack(Exception):
 
 
 class Web(World):
-    @initialize()
     def open_the_shop(self) -> None:
         """With something to do: most rules need a delivery."""
         with transaction.atomic():
