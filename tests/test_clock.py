@@ -45,6 +45,20 @@ def test_a_server_in_another_zone_writes_and_compares_the_same_instants(zone):
     assert abs(Delivery.objects.get(pk=due).due_at - datetime.now(UTC)) < GRACE
 
 
+@pytest.mark.skipif(connection.vendor != "mysql", reason="MariaDB's own statement")
+@pytest.mark.django_db
+def test_a_mariadb_session_in_another_zone_has_the_same_clock():
+    """Its NOW() would be hours off, and every lease over or endless."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET time_zone = '+13:45'")
+        try:
+            now = read_clock("default")
+        finally:
+            cursor.execute("SET time_zone = DEFAULT")
+
+    assert abs(now - datetime.now(UTC)) < GRACE
+
+
 def wrap_for(order: Order) -> int:
     """The id of a new promise."""
     with transaction.atomic():

@@ -283,7 +283,7 @@ PEOPLE_AND_CLOCK: tuple[Mutant, ...] = (
         "the server's zone",
         "R8: a server in another zone is hours off",
         ("clock.py", 'return f"(UTC_TIMESTAMP(6){moved})"', 'return f"(NOW(6){moved})"'),
-        by=("test_clock.py::test_a_server_in_another_zone_writes_and_compares_the_same_instants",),
+        by=("test_clock.py::test_a_mariadb_session_in_another_zone_has_the_same_clock",),
         on="mariadb",
     ),
 )  # fmt: skip
