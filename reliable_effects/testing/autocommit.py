@@ -75,7 +75,8 @@ class _Autocommit:
                 # Elsewhere a failed statement leaves the transaction as it was before it; and
                 # SQLite cannot release a savepoint while a statement's rows are being read.
                 return execute(sql, params, many, context)
-            mark = connection.savepoint()  # transaction's own is deprecated since Django 6.1
+            # transaction's own is deprecated since Django 6.1.
+            mark: str = connection.savepoint()  # type: ignore[assignment]  # None in autocommit only
             try:
                 result = execute(sql, params, many, context)
             except Error:
