@@ -129,6 +129,17 @@ def test_two_relays_at_once_hint_no_row_twice():
     assert sorted(transport.hinted_ids()) == ids
 
 
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite locks no rows")
+def test_what_another_relay_is_taking_is_passed_over():
+    """It has not committed yet: to wait for it would only be to hint the same rows after it."""
+    held, other = pending_delivery(), pending_delivery()
+
+    with locked(held):
+        found = taken()
+
+    assert found == [other.pk]
+
+
 # How they are sent
 
 

@@ -171,7 +171,7 @@ SWEEPS: tuple[Mutant, ...] = (
         "R2: each row is hinted by both",
         (_RELAY, "waiting.select_for_update(skip_locked=True).values_list(",
          "waiting.values_list("),
-        by=("sweeps/test_relay.py::test_what_somebody_holds_is_not_waited_for",),
+        by=("sweeps/test_relay.py::test_what_another_relay_is_taking_is_passed_over",),
         on="postgres",
     ),
     mutant(

@@ -100,10 +100,10 @@ def within(found: Touched, rows: int, indexes: set[str]) -> None:
 @pytest.mark.parametrize(
     ("options", "rows_each"),
     [
-        ({}, 7),  # look, claim (row, twice, and event), complete (twice)
-        ({"atomic": True}, 7),
-        ({"harmless_to_repeat": True}, 7),
-        ({"verify": lambda *_: True}, 7),
+        ({}, 8),  # look, claim (lock, row, twice, and event), complete (twice)
+        ({"atomic": True}, 8),
+        ({"harmless_to_repeat": True}, 8),
+        ({"verify": lambda *_: True}, 8),
     ],
     ids=["single", "atomic", "group", "verifiable"],
 )
