@@ -147,31 +147,37 @@ class Supervisor:
             self._forks.append(now)
 
     def _be_a_child(self) -> NoReturn:
-        parent = os.getppid()
-        stops = [False]
-
-        def stop(_signal: int, _frame: FrameType | None) -> None:
-            stops[0] = True
-
-        signal.signal(signal.SIGTERM, stop)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal tells the parent, it tells us
-        timeout.enforce_here()
+        code = 1
         try:
+            parent = os.getppid()
+            stops = [False]
+
+            def stop(_signal: int, _frame: FrameType | None) -> None:
+                stops[0] = True
+
+            signal.signal(signal.SIGTERM, stop)
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal tells the parent, it us
+            timeout.enforce_here()
             work(self._queues, lambda: stops[0] or os.getppid() != parent)
+            code = 0
         except BaseException:
             logger.exception("a child of effects_worker ends")
             sys.stderr.flush()
-            os._exit(1)
-        os._exit(0)
+        finally:
+            # Also where the log itself fails: the way back from here is the parent's.
+            os._exit(code)
 
     def _reap(self) -> None:
         for pid in list(self._children):
-            done, status = os.waitpid(pid, os.WNOHANG)
+            try:
+                done, status = os.waitpid(pid, os.WNOHANG)
+            except ChildProcessError:
+                done, status = pid, None  # where SIGCHLD is ignored nobody learns how it ended
             if done:
                 self._children.discard(pid)
                 if not self._stops:
-                    code = os.waitstatus_to_exitcode(status)
-                    logger.error("child %d ended with %d; another takes its place", pid, code)
+                    code = "?" if status is None else os.waitstatus_to_exitcode(status)
+                    logger.error("child %d ended with %s; another takes its place", pid, code)
 
     def _end(self) -> None:
         """Let the children finish what they are at, for as long as a lease; then no more."""
