@@ -1,9 +1,10 @@
 """
 `make proof`: every test of a fault, at full length, on every database; then the table of them.
 
-Arguments go to pytest. TEST_DATABASES narrows what is run, and TEST_SAMPLE bounds how many places of
-one act are struck: all of them take hours. The page says which commit was tested, and is written
-only where everything passed. `--from FILE` makes it again from the counts of an earlier run.
+Arguments go to pytest. TEST_DATABASES narrows what is run; all of it takes hours, so TEST_SAMPLE
+bounds at how many places one act is struck, and TEST_EXAMPLES how many random histories are tried.
+The page says which commit was tested, and is written only where everything passed. `--from FILE`
+makes it again from the counts of earlier runs, which TEST_EVIDENCE=FILE kept.
 """
 
 # ruff: noqa: T201  # a command talks to its caller

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterator
 from datetime import timedelta
@@ -24,7 +25,7 @@ from .world import World
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-EXAMPLES = 2000 if IS_FULL else 60
+EXAMPLES = int(os.environ.get("TEST_EXAMPLES", "2000")) if IS_FULL else 60
 STEPS = 30
 SETTINGS = settings(
     max_examples=EXAMPLES,
