@@ -273,7 +273,9 @@ def _take_portable(using: str, wanted: Sequence[Wanted]) -> list[Claimed]:
     rows = Delivery.objects.using(using)
     with transaction.atomic(using=using):
         for (state, token, lease, flags), ids in alike.items():
-            rows.filter(pk__in=_free(rows, ids), state=state, due_at__lte=DbNow(), look_at__isnull=False).update(
+            rows.filter(
+                pk__in=_free(rows, ids), state=state, due_at__lte=DbNow(), look_at__isnull=False
+            ).update(
                 attempts=F("attempts") + int(state == State.PENDING),
                 claim_token=token,
                 lease_expires_at=DbNow() + lease,
