@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from django.test import SimpleTestCase
@@ -52,13 +53,18 @@ def _served(start):
     try:
         server = start()
     except Missing as missing:
-        if os.environ.get("REQUIRE_SERVICES") == "1":
-            pytest.fail(f"{_GAP}{missing}", pytrace=False)
-        pytest.skip(f"{_GAP}{missing}")
+        not_tested(missing)
     _servers.append(server)
     yield server
     _servers.remove(server)
     server.discard()
+
+
+def not_tested(missing: Missing) -> NoReturn:
+    """Skip, and say so at the end of the run; where all has to be tested, fail."""
+    if os.environ.get("REQUIRE_SERVICES") == "1":
+        pytest.fail(f"{_GAP}{missing}", pytrace=False)
+    pytest.skip(f"{_GAP}{missing}")
 
 
 @pytest.fixture(autouse=True)

@@ -147,6 +147,8 @@ def all_done(outside: Outside, words: set[str], *, within: float = 30) -> None:
 
 # The workers
 
+_numbers = count(1)  # RabbitMQ refuses a worker whose name another one has, or has just had
+
 
 class Fleet:
     """Stock Celery workers on one broker; what is started ends with the fixture."""
@@ -154,14 +156,13 @@ class Fleet:
     def __init__(self, broker: Redis | RabbitMQ, folder: Path) -> None:
         self._broker = broker
         self._folder = folder
-        self._numbers = count(1)
         self._stack = ExitStack()
         self._workers: list[Worker] = []
 
     def start(
         self, *, queues: str = QUEUES, children: int = 1, ready: bool = True, **environment: str
     ) -> Worker:
-        name = f"worker{next(self._numbers)}"
+        name = f"worker{next(_numbers)}"
         log = self._folder / f"{name}.log"
         command = ["celery", "-A", "tests.faults.brokers.celery_app", "worker", "-n", f"{name}@%h"]
         worker = self._stack.enter_context(
@@ -178,13 +179,18 @@ class Fleet:
             eventually(lambda: READY in log.read_bytes(), within=60)
         return worker
 
-    def close(self) -> None:
-        self._broker.heal()
+    def end(self) -> None:
+        """All workers that were started until now."""
         for worker in self._workers:
             with suppress(ProcessLookupError):  # a test has killed it
                 # Not asked to end: after an outage Celery may take half a minute over that.
                 os.killpg(worker.pid, signal.SIGKILL)
         self._stack.close()
+        self._workers.clear()
+
+    def close(self) -> None:
+        self._broker.heal()
+        self.end()
 
 
 @pytest.fixture
