@@ -16,11 +16,10 @@ from typing import Any
 from django.db import transaction
 from django.db.models import F
 
-from .. import signals
 from ..clock import DbNow
 from ..conf import settings
 from ..effects.registry import registry
-from . import unknown
+from . import tell, unknown
 from .failures import attempt_row
 from .heartbeat import Swept, Turn
 from .models import Attempt, Delivery
@@ -143,23 +142,16 @@ def _move(row: Delivery, *, forgive: bool) -> dict[str, Any]:
 
 
 def _tell(using: str, row: Delivery, move: dict[str, Any]) -> None:
-    """To the log and to who listens, after the commit. The rescuer may not know the effect."""
     effect = registry.find_effect(row.effect)
-    facts = {"delivery_id": row.pk, "key": row.key, "using": using}
+    facts: dict[str, Any] = {"delivery_id": row.pk, "key": row.key, "using": using}
     match move["state"]:
         case State.POISONED:
-            logger.error("poisoned %s delivery=%d KILLED_WORKERS", row.effect, row.pk)
-            signals.delivery_poisoned.send_robust(
-                effect, reason=str(Reason.KILLED_WORKERS), exception=None, **facts
-            )
+            tell.poisoned(row.effect, effect, Reason.KILLED_WORKERS, **facts)
         case State.UNCERTAIN:
             for_a_person = move["look_at"] is None
-            logger.warning(
-                "uncertain %s delivery=%d: its worker was lost; %s", row.effect, row.pk,
-                "a person must decide" if for_a_person else "verify will be asked",
+            tell.uncertain(
+                row.effect, effect, waits_for_a_person=for_a_person,
+                why="its worker was lost; ", **facts,
             )  # fmt: skip
-            signals.delivery_uncertain.send_robust(
-                effect, waits_for_a_person=for_a_person, exception=None, **facts
-            )
         case _:
             logger.warning("rescued %s delivery=%d: its worker was lost", row.effect, row.pk)

@@ -12,7 +12,7 @@ from django.utils import timezone
 from .. import signals
 from ..conf import settings
 from ..exceptions import EffectTimeout
-from . import finish, unknown
+from . import finish, tell, unknown
 from .claim import Claimed
 from .models import Attempt
 from .run import is_still_needed
@@ -134,16 +134,10 @@ def _settle_doubt(claimed: Claimed, exception: BaseException | None) -> None:
     can_ask = claimed.effect.verify is not None and asked < claimed.effect.max_attempts
     rest = claimed.effect.backoff.delay(asked + 1) if can_ask else None
     if finish.doubt(claimed, exception, rest):
-        logger.warning(
-            "uncertain %s delivery=%d: %s", claimed.effect.name, claimed.id,
-            "verify will be asked" if can_ask else "a person must decide",
+        tell.uncertain(
+            claimed.effect.name, claimed.effect, exception,
+            waits_for_a_person=not can_ask, **_facts(claimed),
         )  # fmt: skip
-        _tell(
-            signals.delivery_uncertain,
-            claimed,
-            waits_for_a_person=rest is None,
-            exception=exception,
-        )
 
 
 _MOST_INTERRUPTIONS = 3  # of one delivery; what always interrupts is its own doing, and counts
@@ -183,16 +177,12 @@ def _poison(
     begun: bool = True,
 ) -> None:
     if finish.poison(claimed, reason, outcome, exception, message, begun=begun):
-        logger.error("poisoned %s delivery=%d %s", claimed.effect.name, claimed.id, reason)
-        _tell(signals.delivery_poisoned, claimed, reason=str(reason), exception=exception)
+        tell.poisoned(claimed.effect.name, claimed.effect, reason, exception, **_facts(claimed))
 
 
 def _tell(signal: Signal, claimed: Claimed, **facts: Any) -> None:
-    if signal.has_listeners(claimed.effect):
-        signal.send_robust(
-            claimed.effect,
-            delivery_id=claimed.id,
-            key=claimed.key,
-            using=claimed.using,
-            **facts,
-        )
+    tell.tell(signal, claimed.effect, **_facts(claimed), **facts)
+
+
+def _facts(claimed: Claimed) -> dict[str, Any]:
+    return {"delivery_id": claimed.id, "key": claimed.key, "using": claimed.using}

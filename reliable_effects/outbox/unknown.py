@@ -12,11 +12,10 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from .. import signals
 from ..clock import DbNow, read_clock
 from ..conf import settings
 from ..effects.registry import registry
-from . import finish
+from . import finish, tell
 from .claim import Claimed, Seen
 from .models import Attempt, Delivery
 from .persist import surely
@@ -79,15 +78,8 @@ def put_back(claimed: Claimed) -> None:
 
 def _tell_poisoned(using: str, pk: int, reason: Reason) -> None:
     row = Delivery.objects.using(using).only("effect", "key").get(pk=pk)
-    logger.error("poisoned %s delivery=%d %s", row.effect, pk, reason)
-    signals.delivery_poisoned.send_robust(
-        registry.find_effect(row.effect),
-        delivery_id=pk,
-        key=row.key,
-        using=using,
-        reason=str(reason),
-        exception=None,
-    )
+    effect = registry.find_effect(row.effect)
+    tell.poisoned(row.effect, effect, reason, delivery_id=pk, key=row.key, using=using)
 
 
 def _since(notes: Mapping[str, Any], now: datetime) -> datetime:

@@ -117,7 +117,7 @@ CLAIM: tuple[Mutant, ...] = (
     mutant(
         "claim what waits for a person",
         "design 4: an UNCERTAIN row whose look_at is empty runs again",
-        (_CLAIM, "due_at__lte=DbNow(), look_at__isnull=False)", "due_at__lte=DbNow())"),
+        (_CLAIM, "due_at__lte=DbNow(), look_at__isnull=False\n", "due_at__lte=DbNow()\n"),
         by=(_ANOTHER_QUESTION,),
     ),
     mutant(
