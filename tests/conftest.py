@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+from django.db import connection
 from django.test import SimpleTestCase
 
 from tests.faults.evidence import (
@@ -18,6 +19,7 @@ from tests.faults.evidence import (
     pytest_runtest_makereport,
 )
 from tests.services import Given, Missing, Postgres, RabbitMQ, Redis, Server, obtain
+from tests.waiting import eventually
 
 __all__ = ["evidence", "pytest_configure", "pytest_runtest_makereport"]  # for pytest
 
@@ -65,6 +67,27 @@ def not_tested(missing: Missing) -> NoReturn:
     if os.environ.get("REQUIRE_SERVICES") == "1":
         pytest.fail(f"{_GAP}{missing}", pytrace=False)
     pytest.skip(f"{_GAP}{missing}")
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker) -> Iterator[None]:  # noqa: ARG001  # extended
+    """At the end nobody else uses the databases: a worker may need a moment to be gone."""
+    yield
+    with django_db_blocker.unblock():
+        if connection.vendor == "postgresql":
+            eventually(_is_alone, within=60)
+
+
+def _is_alone() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pid, application_name, client_port, state, query FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            " AND backend_type = 'client backend'"
+        )
+        others = cursor.fetchall()
+    assert not others, others  # with what each of them did last
+    return True
 
 
 @pytest.fixture(autouse=True)
