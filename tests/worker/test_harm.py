@@ -17,7 +17,10 @@ from . import harm, innocents
 from .courts import RECOVERY, SLOTS, Court, all_slots_work, seconds_until_innocents_flow, warm_up
 from .harm import HARMS
 
-pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "other"])
+pytestmark = [
+    pytest.mark.django_db(transaction=True, databases=["default", "other"]),
+    pytest.mark.one_database,  # the first is PostgreSQL
+]
 
 KILLERS = [kind for kind, harm in HARMS.items() if harm.kills]
 OTHERS = [kind for kind in HARMS if kind not in KILLERS]

@@ -24,7 +24,10 @@ from . import innocents
 from .conftest import Worker, celery_worker_on, running
 from .courts import Court, all_slots_work
 
-pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "other"])
+pytestmark = [
+    pytest.mark.django_db(transaction=True, databases=["default", "other"]),
+    pytest.mark.one_database,  # the first is PostgreSQL
+]
 
 EFFECTS_WORKER = ("django", "effects_worker", "--processes", "2")
 

@@ -55,11 +55,11 @@ def test_a_hint_that_comes_three_times_is_done_once(
 
 @pytest.mark.full
 @pytest.mark.fault("the queue is full of hints for what was done long ago", rows="B9")
-@pytest.mark.timeout(900 if IS_FULL else 120)
+@pytest.mark.timeout(480 if IS_FULL else 120)
 @pytest.mark.usefixtures("worker", "impatient_web")
 def test_stale_hints_cost_one_cheap_query_each(outside, send, evidence):
     """A broker that comes back with yesterday's messages must not stop today's work for long."""
-    number = 100_000 if IS_FULL else 2000
+    number = 20_000 if IS_FULL else 2000
     words = imported(100)
     all_done(outside, words)
     ids = list(Delivery.objects.values_list("pk", flat=True))
@@ -70,7 +70,7 @@ def test_stale_hints_cost_one_cheap_query_each(outside, send, evidence):
         send(ids[:50] if count % 10 == 0 else ids[count % 100 :][:1])
     words |= promise(effects.note, 5)
 
-    all_done(outside, words, within=700 if IS_FULL else 60)
+    all_done(outside, words, within=400 if IS_FULL else 60)
     verdict = outside.judge(words)
     assert len(queries) == 1
     assert verdict.extra_runs == 0

@@ -20,7 +20,7 @@ from tests.faults.evidence import IS_FULL, Evidence, sampled
 
 from .places import Place, is_of_an_actor, shown
 
-_AT_MOST = 7  # places of one act in a default run, beside the lines of effects and clients
+_AT_MOST = 3  # places of one act in a default run, beside the lines of effects and clients
 _UNREACHED = 0.05  # of the places: a thread may be quicker or slower than the last time
 
 

@@ -25,7 +25,7 @@ from .world import World
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-EXAMPLES = int(os.environ.get("TEST_EXAMPLES", "2000")) if IS_FULL else 60
+EXAMPLES = int(os.environ.get("TEST_EXAMPLES", "2000")) if IS_FULL else 40
 STEPS = 30
 SETTINGS = settings(
     max_examples=EXAMPLES,
@@ -36,7 +36,8 @@ SETTINGS = settings(
     suppress_health_check=list(HealthCheck),
 )
 
-# Hypothesis leaves rules out of an example at will, so only what happens often is expected of few.
+# Hypothesis leaves rules out of an example at will, so of few only what happens often is expected.
+OFTEN = {"emit", "hint", "claim", "group", "rescue", "relay"}
 KINDS = {
     "emit", "promise", "redrive", "cancel", "business:", "hint", "forged", "late", "claim",
     "claimed", "group", "run:", "zombie", "zombie:", "rescue", "relay", "prune", "clock", "old",
@@ -62,7 +63,7 @@ def _world(settings: Any) -> Iterator[None]:
 
 
 @pytest.mark.fault("any order of work, crashes, zombies, lost hints and commits, restores")
-@pytest.mark.timeout(7200 if IS_FULL else 600)  # a failing example is made smaller for minutes
+@pytest.mark.timeout(7200 if IS_FULL else 400)  # a failing example is made smaller for minutes
 @pytest.mark.usefixtures("_world")
 def test_whatever_happens_nothing_is_lost_and_nothing_made_up(evidence, record_property):
     """Each part is tested alone elsewhere; what one leaves behind for the next is found here."""
@@ -77,6 +78,8 @@ def test_whatever_happens_nothing_is_lost_and_nothing_made_up(evidence, record_p
     for rule, times in sorted(World.acted.items()):
         record_property(rule, times)
         print(f"{times:7} {rule}")  # noqa: T201  # pytest shows it where the test fails, or with -s
-    vacuous = KINDS - {rule.split(maxsplit=1)[0].rstrip(",") for rule in World.acted}
+    vacuous = (KINDS if IS_FULL else OFTEN) - {
+        rule.split(maxsplit=1)[0].rstrip(",") for rule in World.acted
+    }
     assert not vacuous, "these rules never found anything to act on"
     assert not IS_FULL or World.acted.keys() >= RARE

@@ -25,7 +25,10 @@ from tests.services import Proxy
 from tests.shop.models import Order
 from tests.waiting import eventually
 
-pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "other"])
+pytestmark = [
+    pytest.mark.django_db(transaction=True, databases=["default", "other"]),
+    pytest.mark.one_database,  # the first is PostgreSQL
+]
 
 BOTH = ["default", "other"]
 

@@ -15,6 +15,7 @@ from tests.waiting import eventually
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
+    pytest.mark.one_database,
     pytest.mark.fault("a release runs beside its successor", rows="W10 W11 W12"),
 ]
 
