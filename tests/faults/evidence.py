@@ -11,8 +11,10 @@ from __future__ import annotations
 import json
 import os
 import random
+import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -78,10 +80,21 @@ def _write(test: pytest.Item, marker: pytest.Mark, evidence: Evidence) -> None:
         "rows": marker.kwargs.get("rows", "").split(),
         "test": test.nodeid.partition("[")[0],
         "database": os.environ.get("TEST_DATABASE", "sqlite"),
+        "commit": commit(),
         **asdict(evidence),
     }
     with Path(os.environ["TEST_EVIDENCE"]).open("a") as file:  # one write: runs go side by side
         file.write(json.dumps(line) + "\n")
+
+
+@cache
+def commit() -> str:
+    """What is tested: the commit, and whether files differ from it."""
+    described = subprocess.run(
+        ["git", "describe", "--always", "--dirty", "--exclude=*", "--abbrev=10"],
+        cwd=Path(__file__).parent, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    return described.stdout.strip() or "unknown"
 
 
 # Hooks; tests/conftest.py takes them in.

@@ -60,6 +60,7 @@ class Row:
     matrix: set[str]
     test: str
     databases: set[str] = field(default_factory=set)
+    commits: set[str] = field(default_factory=set)
     strikes: int = 0
     lost: int = 0
     phantom: int = 0
@@ -74,6 +75,7 @@ def rows(lines: Iterable[str]) -> list[Row]:
         row = found.setdefault(key, Row(line["fault"], set(), line["test"]))
         row.matrix |= set(line["rows"])
         row.databases.add(line["database"])
+        row.commits.add(line["commit"])
         for count in ("strikes", "lost", "phantom", "extra_runs"):
             setattr(row, count, getattr(row, count) + line[count])
     return [found[key] for key in sorted(found)]
@@ -91,8 +93,9 @@ def _introduction(rows: list[Row]) -> Iterator[str]:
     when = datetime.now(UTC).date().isoformat()
     yield "# Proof"
     yield ""
+    commits = ", ".join(f"`{name}`" for name in sorted({c for row in rows for c in row.commits}))
     yield (
-        f"What `make proof` saw on {when}, at commit `{_commit()}`,"
+        f"What `make proof` saw on {when}, at commit {commits},"
         f" with Python {platform.python_version()}, Django {version('django')}"
         f" and Celery {version('celery')}."
     )
@@ -128,12 +131,6 @@ def _tables(rows: list[Row]) -> Iterator[str]:
                 f"| {row.fault} | {' '.join(sorted(row.matrix))} | `{file}::{name}` | {on}"
                 f" | {row.strikes:,} | {row.lost} | {row.phantom} | {row.extra_runs:,} |"
             )
-
-
-def _commit() -> str:
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=10"]
-    described = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    return described.stdout.strip() or "unknown"
 
 
 def _write(counts: Path) -> int:

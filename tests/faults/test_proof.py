@@ -9,7 +9,8 @@ from tests.faults.proof import page, rows
 
 def line(**changes) -> str:
     counts = {"strikes": 3, "lost": 0, "phantom": 0, "extra_runs": 1}
-    facts = {"fault": "cut", "rows": ["C3"], "test": "tests/a.py::test_b", "database": "sqlite"}
+    facts = {"fault": "cut", "rows": ["C3"], "test": "tests/a.py::test_b"}
+    facts |= {"database": "sqlite", "commit": "abc"}
     return json.dumps(facts | counts | changes)
 
 

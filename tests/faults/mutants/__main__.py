@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from tests.faults.evidence import commit
 from tests.faults.mutants.catalogue import MUTANTS
 from tests.faults.mutants.mutant import Mutant
 from tests.services import MariaDB, Missing, Postgres, obtain
@@ -148,6 +149,7 @@ def _write_evidence(mutant: Mutant, killer: str) -> None:
     line = {
         "fault": f"a guard is removed: {mutant.name}",
         "rows": [],
+        "commit": commit(),
         "test": killer,
         "database": mutant.database,
         "strikes": 1,
