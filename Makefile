@@ -21,7 +21,7 @@ test: ## all tests, once per database; ARGS="-k rollback -x" goes to pytest
 	@scripts/environment test
 	@$(PYTHON) -m tests.run $(ARGS)
 
-proof: ## every test of a fault at full length, then docs/explanation/proof.md (an hour)
+proof: ## every test of a fault at full length, then docs/explanation/proof.md (hours)
 	@scripts/environment test
 	@$(PYTHON) -m tests.faults.proof $(ARGS)
 
@@ -49,7 +49,7 @@ docs: ## build the documentation into docs/_build/html
 	@scripts/environment docs
 	@$(PYTHON) -m sphinx -W --keep-going -q docs docs/_build/html
 
-services: ## install PostgreSQL, Redis and RabbitMQ for the tests (Debian and Ubuntu)
+services: ## install the servers that the tests start (Debian and Ubuntu)
 	@scripts/services
 
 clean: ## remove the environment and all that was built
