@@ -104,10 +104,17 @@ class Proxy:
         self._listener = await asyncio.start_server(self._connect, "127.0.0.1", self.port)
         self.port = self._listener.sockets[0].getsockname()[1]
 
+    async def _stop_listening(self) -> None:
+        """No new clients; asyncio forgets to close one that it has just accepted, if told at once."""
+        for listening in self._listener.sockets:
+            self._loop.remove_reader(listening.fileno())
+        await asyncio.sleep(0)
+        self._listener.close()
+
     async def _switch(self, mode: Mode) -> None:
         self._mode = mode
         if mode is Mode.REFUSE:
-            self._listener.close()
+            await self._stop_listening()
         elif not self._listener.is_serving():
             await self._listen()
         if mode is Mode.CUT:
@@ -119,11 +126,13 @@ class Proxy:
             self._moving.set()
 
     async def _close(self) -> None:
-        self._listener.close()
-        for link in self._links:
-            link.cut()
-            link.task.cancel()
-        await asyncio.gather(*(link.task for link in self._links), return_exceptions=True)
+        await self._stop_listening()
+        while others := asyncio.all_tasks() - {asyncio.current_task()}:
+            for link in self._links:
+                link.cut()
+                link.task.cancel()
+            await asyncio.wait(others, timeout=0.05)
+        await asyncio.sleep(0)  # what was aborted lets go of its socket in the next turn
 
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         link = _Link(asyncio.current_task(), writer)
@@ -190,4 +199,5 @@ class _Link:
                 writer.get_extra_info("socket").setsockopt(
                     socket.SOL_SOCKET, socket.SO_LINGER, linger_not
                 )
-                writer.transport.abort()
+            # Also where it is closing: one that has more to say to who does not listen never ends.
+            writer.transport.abort()
