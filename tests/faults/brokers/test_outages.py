@@ -55,7 +55,8 @@ def requests_going_on() -> Iterator[set[str]]:
 def test_a_broker_that_forgets_loses_nothing(worker, broker, outside, evidence):
     """It fails over to an empty twin, or is restarted without its disk."""
     words = set()
-    for _ in range(3):
+    wipes = 3 if IS_FULL else 1
+    for _ in range(wipes):
         words |= imported(3400 if IS_FULL else 200)
         broker.wipe()
 
@@ -63,7 +64,7 @@ def test_a_broker_that_forgets_loses_nothing(worker, broker, outside, evidence):
     verdict = outside.judge(words)
     assert worker.poll() is None
     assert verdict.extra_runs == 0
-    evidence.add(strikes=3, lost=verdict.lost, phantom=verdict.phantom)
+    evidence.add(strikes=wipes, lost=verdict.lost, phantom=verdict.phantom)
 
 
 @pytest.mark.full  # a client that lost its broker rests for up to half a minute
@@ -100,8 +101,9 @@ def test_a_broker_that_is_killed_under_load_loses_nothing(worker, broker, web, o
 @pytest.mark.usefixtures("impatient_web")
 def test_a_broker_that_hangs_under_load_loses_nothing(worker, broker, outside, evidence):
     """Every connection is open, and nothing answers: a stopped machine, a full network."""
+    times = 2 if IS_FULL else 1
     with requests_going_on() as words:
-        for _ in range(2):
+        for _ in range(times):
             broker.freeze()
             had = len(words)
             eventually(lambda: len(words) > had + 20, within=20)  # noqa: B023  # here and now
@@ -112,7 +114,7 @@ def test_a_broker_that_hangs_under_load_loses_nothing(worker, broker, outside, e
     verdict = outside.judge(words)
     assert worker.poll() is None
     assert verdict.extra_runs == 0
-    evidence.add(strikes=2, lost=verdict.lost, phantom=verdict.phantom)
+    evidence.add(strikes=times, lost=verdict.lost, phantom=verdict.phantom)
 
 
 @pytest.mark.fault("the broker is out of memory: publishers are blocked or refused", rows="B6")

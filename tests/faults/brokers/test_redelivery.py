@@ -21,6 +21,12 @@ from .conftest import all_done, imported, promise
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.one_database]
 
 
+@pytest.fixture(scope="module", params=["redis", pytest.param("rabbitmq", marks=pytest.mark.full)])
+def broker(request):
+    """What comes again is ours to bear, whoever brings it: by default one of them does."""
+    return request.getfixturevalue(f"{request.param}_server")
+
+
 @pytest.fixture
 def send(broker):
     """`send(ids)`: one hint to the broker, whatever the rows say."""

@@ -25,12 +25,12 @@ BUDGET = 8.0
 BEFORE, AFTER = "before connect", "after connect"
 # How the proxy behaves, or what is done to the broker itself; and since when.
 ILLS = [
-    ("refuse", BEFORE), ("freeze", BEFORE), ("slow", BEFORE),
-    ("cut", AFTER), ("drop_replies", AFTER), ("slow", AFTER), ("hang", AFTER), ("fill", AFTER),
+    ("refuse", BEFORE), ("freeze", BEFORE),
+    ("cut", AFTER), ("slow", AFTER), ("hang", AFTER), ("fill", AFTER),
 ]  # fmt: skip
 MORE = [
-    ("cut", BEFORE), ("drop_replies", BEFORE), ("hang", BEFORE), ("fill", BEFORE),
-    ("refuse", AFTER), ("freeze", AFTER),
+    ("cut", BEFORE), ("drop_replies", BEFORE), ("slow", BEFORE), ("hang", BEFORE), ("fill", BEFORE),
+    ("refuse", AFTER), ("freeze", AFTER), ("drop_replies", AFTER),
 ]  # fmt: skip
 FAULT = "the broker is refused, reset, hung, silent, slow or out of memory while requests emit"
 
