@@ -73,19 +73,17 @@ def _problem(hint: Any) -> str:
 
 def deliver(using: str, ids: Iterable[int], *, hand_on: HandOn = dispatch.send) -> int:
     """Carry out those of *ids* that are due, free and known here; how many were begun."""
-    seen = look(using, ids)
-    for queue in {row.queue for row in seen}:
-        note_claim(using, queue)  # of whatever came of it: somebody is there
-    strangers = [row for row in seen if row.effect is None]
-    for row in strangers:
-        unknown.put_off(row)
-    line = _Line.of([row for row in seen if row.effect is not None])
-    _hand_on(using, line.others, hand_on)
-    try:
+    with timeout.guarded():
+        seen = look(using, ids)
+        for queue in {row.queue for row in seen}:
+            note_claim(using, queue)  # of whatever came of it: somebody is there
+        strangers = [row for row in seen if row.effect is None]
+        for row in strangers:
+            unknown.put_off(row)
+        line = _Line.of([row for row in seen if row.effect is not None])
+        _hand_on(using, line.others, hand_on)
         begun = _run_group(using, line.group, hand_on) if line.group else 0
         return begun + _run_singly(using, line.singles, hand_on)
-    finally:
-        timeout.stand_down()
 
 
 @dataclass(slots=True)

@@ -22,7 +22,7 @@ from typing import NoReturn
 from django.db import connections
 
 from ..conf import settings
-from . import dispatch, forking
+from . import dispatch, forking, timeout
 from .kept_connections import give_back
 from .sweeps import sweep_all
 
@@ -134,6 +134,7 @@ def _be_the_sweeper(parent: int) -> NoReturn:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal tells the worker, it tells us
         for number in (signal.SIGCHLD, signal.SIGHUP, signal.SIGQUIT, signal.SIGALRM):
             signal.signal(number, signal.SIG_DFL)  # those of the worker are not ours
+        timeout.enforce_here()  # a database that never answers ends us, and another takes our place
         sweep_until(ended)
     finally:
         # Not through the exits of the worker, whose handlers and buffers were copied with it.

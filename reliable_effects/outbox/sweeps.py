@@ -14,7 +14,7 @@ from datetime import timedelta
 from django.db import Error, connections
 
 from ..conf import settings
-from . import outage
+from . import outage, timeout
 from .heartbeat import Swept, Turn, report, take_turn
 from .prune import prune
 from .relay import relay
@@ -24,6 +24,7 @@ logger = logging.getLogger("reliable_effects")
 
 RELAY, RESCUE, PRUNE = "relay", "rescue", "prune"
 
+_HANGS = timedelta(minutes=2)  # a sweep bounds itself to seconds; longer waits for no answer
 _EARLY = 0.9  # of a period is enough, so that a beat of the same period never comes too early
 _SOON = timedelta(seconds=10)  # what was cut short goes on then, however long its period
 
@@ -42,7 +43,8 @@ def sweep_all(*, with_relay: bool = True) -> dict[str, Swept]:
 def _answers(using: str) -> bool:
     """Else each sweep would wait for it in vain, while those of the other databases are due."""
     try:
-        connections[using].ensure_connection()
+        with timeout.guarded(_HANGS):
+            connections[using].ensure_connection()
     except Error as error:
         outage.tell(f"the database {using} cannot be reached; the others go on", error)
         return False
@@ -55,6 +57,11 @@ def sweep(using: str, name: str, *, now: bool = False) -> Swept | None:
 
     `now` does not wait for the turn: for people and tests.
     """
+    with timeout.guarded(_HANGS):
+        return _swept(using, name, now=now)
+
+
+def _swept(using: str, name: str, *, now: bool) -> Swept | None:
     period, work = _sweeps()[name]
     try:
         turn = take_turn(using, name, timedelta(0) if now else period * _EARLY, soon=_SOON)

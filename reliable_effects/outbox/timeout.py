@@ -109,8 +109,35 @@ def _kill_after(lease: timedelta) -> None:
     _kill_at = time.monotonic() + seconds
 
 
-def stand_down() -> None:
-    """The hint is done with: an idle process is not to be killed."""
+_guarded_for: timedelta | None = None  # what the innermost `guarded` block may take
+
+
+@contextmanager
+def guarded(bound: timedelta | None = None) -> Iterator[None]:
+    """
+    What comes in the block may take *bound* (a usual lease) at a time; else the process ends.
+
+    Also a question to a database that never answers: PostgreSQL's client has no timeout of its own
+    for reading, and after a failover nobody may ever close the old connection. An effect has the
+    lease of its own, from its beginning on; an idle process is not guarded.
+    """
+    global _guarded_for  # noqa: PLW0603  # there is one watchdog in a process
+    if not is_enforced():
+        yield
+        return
+    before, _guarded_for = _guarded_for, bound or settings().timeout + settings().lease_grace
+    _kill_after(_guarded_for)
+    try:
+        yield
+    finally:
+        _guarded_for = before
+        if before is None:
+            _stand_down()
+        else:
+            _kill_after(before)
+
+
+def _stand_down() -> None:
     global _kill_at  # noqa: PLW0603  # as above
     if _kill_at is not None:
         faulthandler.cancel_dump_traceback_later()

@@ -48,7 +48,8 @@ def work(queues: Sequence[str], stopped: Callable[[], bool], *, drain: bool = Fa
             if began_at < left_alone.get(using, 0.0):
                 continue
             try:
-                worked += _work_once(using, queues, stopped, appetite)
+                with timeout.guarded():
+                    worked += _work_once(using, queues, stopped, appetite)
             except Error as error:
                 outage.tell(f"the database {using} failed; trying again", error)
                 reconnect(using)

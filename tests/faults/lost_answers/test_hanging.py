@@ -190,13 +190,48 @@ def test_a_worker_process_does_not_wait_for_ever(make_effect, outside, wire, tmp
     _judge(outside, delivery, evidence, extra_runs=1)
 
 
-def _spawned(wire: Proxy, delivery: Delivery, ledger: Path) -> subprocess.Popen[bytes]:
+@pytest.mark.fault("the database hangs for good before a worker has claimed anything", rows="D5")
+@pytest.mark.parametrize("at", ["look", "sweep"])
+def test_a_worker_process_that_only_asks_does_not_wait_for_ever(  # noqa: PLR0917  # fixtures
+    at, make_effect, outside, wire, tmp_path, evidence
+):
+    """After a failover nobody closes the old connection: its client would wait for hours."""
+    delivery = pending_delivery("test.hangs")
+    worker = _spawned(wire, delivery, tmp_path / "told", at)
+    try:
+        eventually((tmp_path / "told").exists, within=30)
+        wire.mode = "freeze"
+        (tmp_path / "frozen").touch()
+        assert worker.wait(timeout=60) != 0
+    finally:
+        worker.kill()
+        worker.wait()
+
+    def acts(order, ctx):
+        outside.write(f"order {order.pk}", ctx.idempotency_key)
+
+    make_effect(acts, name="test.hangs")
+    carry_out(delivery)
+    assert (delivery.state, delivery.attempts) == (State.SUCCEEDED, 1)
+    _judge(outside, delivery, evidence)
+
+
+def _spawned(
+    wire: Proxy, delivery: Delivery, ledger: Path, *hangs_at: str
+) -> subprocess.Popen[bytes]:
     """As a child of a worker: its main thread, where the watchdog is set."""
     variable = {"postgresql": "TEST_POSTGRES_URL", "mysql": "TEST_MARIADB_URL"}[connection.vendor]
     direct = f":{connection.settings_dict['PORT']}/"
     url = os.environ[variable].replace(direct, f":{wire.port}/")
     return subprocess.Popen(
-        [sys.executable, "-m", "tests.faults.lost_answers.hang", str(delivery.pk), str(ledger)],
+        [
+            sys.executable,
+            "-m",
+            "tests.faults.lost_answers.hang",
+            str(delivery.pk),
+            str(ledger),
+            *hangs_at,
+        ],
         env=os.environ | {variable: url, "DJANGO_SETTINGS_MODULE": "tests.settings"},
         stderr=subprocess.DEVNULL,
     )
