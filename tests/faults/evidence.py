@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import pytest
 
@@ -24,6 +24,14 @@ T = TypeVar("T")
 
 IS_FULL = os.environ.get("TEST_FAULTS") == "full"
 _PASSED = pytest.StashKey[bool]()
+
+
+class Counted(Protocol):
+    """Such as `outside.Verdict`."""
+
+    lost: int
+    phantom: int
+    extra_runs: int
 
 
 @dataclass
@@ -42,6 +50,15 @@ class Evidence:
         self.lost += lost
         self.phantom += phantom
         self.extra_runs += extra_runs
+
+    def judged(self, verdict: Counted, *, strikes: int = 1) -> None:
+        """Add what the world outside says of so many strikes."""
+        self.add(
+            strikes=strikes,
+            lost=verdict.lost,
+            phantom=verdict.phantom,
+            extra_runs=verdict.extra_runs,
+        )
 
 
 def sampled(places: Sequence[T], at_most: int) -> Sequence[T]:

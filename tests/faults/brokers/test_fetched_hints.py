@@ -65,7 +65,7 @@ def test_what_a_killed_worker_had_fetched_is_done_by_another(fleet, outside, evi
     verdict = outside.judge(words)
     assert verdict.extra_runs <= 1  # what it was at
     assert verdict.other_keys == 0
-    evidence.add(lost=verdict.lost, phantom=verdict.phantom, extra_runs=verdict.extra_runs)
+    evidence.judged(verdict)
 
 
 @pytest.mark.fault("a worker fetches hints and gives them back, again and again", rows="B7")

@@ -139,11 +139,6 @@ def sweep(
                 print(f"\n{swept}", end=" ")  # noqa: T201  # an hour is long
         assert not swept.problems, "\n".join(swept.problems)
         assert swept.kills >= len(places) * (1 - _UNREACHED) - 1, "it did not come by there again"
-        evidence.add(
-            strikes=swept.kills,
-            lost=swept.lost,
-            phantom=swept.phantom,
-            extra_runs=swept.extra_runs,
-        )
+        evidence.judged(swept, strikes=swept.kills)
 
     return sweep

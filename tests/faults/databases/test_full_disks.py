@@ -39,9 +39,7 @@ def judge(project: Project, evidence: Evidence, *, strikes: int = 1) -> None:
     outcome = project.outcome(within=90)
     most = max(Counter(call.what for call in project.outside.calls()).values())
     assert most <= 1 + strikes
-    evidence.add(
-        strikes=strikes, lost=outcome.lost, phantom=outcome.phantom, extra_runs=outcome.extra_runs
-    )
+    evidence.judged(outcome, strikes=strikes)
 
 
 @pytest.mark.fault("the database's disk is full for a while", rows="D8")

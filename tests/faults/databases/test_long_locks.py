@@ -73,10 +73,7 @@ def test_all_other_rows_go_on(  # noqa: PLR0917  # fixtures
 
     assert not project.errors()
     assert outcome.extra_runs == 0
-    evidence.add(
-        strikes=len(held), lost=outcome.lost, phantom=outcome.phantom,
-        extra_runs=outcome.extra_runs,
-    )  # fmt: skip
+    evidence.judged(outcome, strikes=len(held))  # fmt: skip
 
 
 def unfinished(project: Project) -> set[int]:
@@ -109,4 +106,4 @@ def test_a_result_waits_for_the_lock_and_others_do_not(make_project, spare_serve
 
     assert not project.errors()
     assert outcome.extra_calls <= 1
-    evidence.add(lost=outcome.lost, phantom=outcome.phantom, extra_runs=outcome.extra_runs)
+    evidence.judged(outcome)

@@ -64,4 +64,4 @@ def test_what_could_not_be_written_is_written_later(
     assert outcome.extra_calls <= 2  # one for each worker process
     assert "another takes its place" not in project.logged()
     assert len(project.logged().splitlines()) < 200  # a storm has thousands
-    evidence.add(lost=outcome.lost, phantom=outcome.phantom, extra_runs=outcome.extra_runs)
+    evidence.judged(outcome)

@@ -32,9 +32,7 @@ ORDERS = 400 if IS_FULL else 60
 def judge(project: Project, evidence: Evidence, *, strikes: int) -> None:
     outcome = project.outcome(within=60)
     assert outcome.extra_calls <= strikes * SLOTS
-    evidence.add(
-        strikes=strikes, lost=outcome.lost, phantom=outcome.phantom, extra_runs=outcome.extra_runs
-    )
+    evidence.judged(outcome, strikes=strikes)
 
 
 def said(project: Project) -> int:

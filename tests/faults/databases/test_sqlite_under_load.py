@@ -37,7 +37,4 @@ def test_nobody_is_told_that_the_database_is_locked(make_project, evidence):
     assert not project.errors()
     assert "locked" not in project.logged() + project.logged("clients")
     assert outcome.extra_runs == 0
-    evidence.add(
-        strikes=outcome.orders, lost=outcome.lost, phantom=outcome.phantom,
-        extra_runs=outcome.extra_runs,
-    )  # fmt: skip
+    evidence.judged(outcome, strikes=outcome.orders)  # fmt: skip

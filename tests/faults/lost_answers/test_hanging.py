@@ -239,5 +239,5 @@ def _spawned(
 
 def _judge(outside: Outside, delivery: Delivery, evidence, *, extra_runs: int = 0) -> None:
     verdict = outside.judge({f"order {delivery.event.subject_pk}"})
-    evidence.add(lost=verdict.lost, phantom=verdict.phantom, extra_runs=verdict.extra_runs)
+    evidence.judged(verdict)
     assert (verdict.extra_runs, verdict.other_keys) == (extra_runs, 0)

@@ -106,5 +106,5 @@ def test_a_question_that_could_not_be_asked_is_asked_again(make_effect, outside,
 
 def _judge(outside: Outside, delivery: Delivery, evidence) -> None:
     verdict = outside.judge({f"order {delivery.event.subject_pk}"})
-    evidence.add(lost=verdict.lost, phantom=verdict.phantom, extra_runs=verdict.extra_runs)
+    evidence.judged(verdict)
     assert verdict.other_keys == 0

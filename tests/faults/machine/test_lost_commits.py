@@ -113,9 +113,7 @@ def test_a_group_whose_commits_the_database_lost_runs_once_more(spare_postgres, 
     verdict = script.outside.judge(all_that_was_committed())
     assert verdict.other_keys == 0
     assert verdict.extra_runs == evidence.strikes * MEMBERS
-    evidence.add(
-        strikes=0, lost=verdict.lost, phantom=verdict.phantom, extra_runs=verdict.extra_runs
-    )
+    evidence.judged(verdict, strikes=0)
 
 
 def eventually_lost(server: Postgres, effects: Effects, *, has_completed: bool) -> int:

@@ -64,7 +64,7 @@ def test_a_child_that_takes_anothers_place_inherits_no_pool(
         eventually(all_succeeded, within=30)
 
     verdict = outside.judge(committed)
-    evidence.add(lost=verdict.lost, phantom=verdict.phantom, extra_runs=verdict.extra_runs)
+    evidence.judged(verdict)
     assert not BROKEN.findall((tmp_path / "worker.log").read_text())
     assert verdict.extra_runs == 0
 
@@ -86,9 +86,7 @@ def test_nobody_keeps_what_the_pool_has_lent(  # noqa: PLR0917  # fixtures
         eventually(all_succeeded, within=30)
 
     verdict = outside.judge(committed)
-    evidence.add(
-        strikes=120, lost=verdict.lost, phantom=verdict.phantom, extra_runs=verdict.extra_runs
-    )
+    evidence.judged(verdict, strikes=120)
     assert not BROKEN.findall((tmp_path / "pooled.log").read_text())
     assert verdict.extra_runs == 0
 
@@ -125,10 +123,5 @@ def test_twenty_workers_share_ten_connections(narrow, outside, effects_worker, t
         connections[alias].close()
 
     verdict = outside.judge(committed)
-    evidence.add(
-        strikes=len(log),
-        lost=verdict.lost,
-        phantom=verdict.phantom,
-        extra_runs=verdict.extra_runs,
-    )
+    evidence.judged(verdict, strikes=len(log))
     assert verdict.extra_runs == 0

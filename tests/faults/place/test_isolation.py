@@ -114,10 +114,5 @@ def test_under_read_committed_no_deadlock_escapes(outside, settings, evidence):
     verdict = outside.judge(committed)
     assert not escaped
     assert len(committed) > 20
-    evidence.add(
-        strikes=len(committed),
-        lost=verdict.lost,
-        phantom=verdict.phantom,
-        extra_runs=verdict.extra_runs,
-    )
+    evidence.judged(verdict, strikes=len(committed))
     assert verdict.extra_runs == 0

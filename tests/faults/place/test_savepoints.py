@@ -31,4 +31,4 @@ def test_a_hint_without_its_row_does_nothing(outside, settings, evidence):
     on_hint({"v": 1, "db": "default", "ids": ids})
     assert Delivery.objects.count() == OutboxEvent.objects.count() == 1
     verdict = outside.judge([f"ring {kept.pk}"])
-    evidence.add(lost=verdict.lost, phantom=verdict.phantom, extra_runs=verdict.extra_runs)
+    evidence.judged(verdict)

@@ -94,12 +94,7 @@ def test_a_worker_that_is_beyond_an_id_still_finds_it(told, outside, evidence):
         work((), lambda: False, drain=True)
 
     verdict = outside.judge(f"order {order.pk}" for order in committed)
-    evidence.add(
-        strikes=_ROUNDS,
-        lost=verdict.lost,
-        phantom=verdict.phantom,
-        extra_runs=verdict.extra_runs,
-    )
+    evidence.judged(verdict, strikes=_ROUNDS)
     assert verdict.extra_runs == 0
 
 

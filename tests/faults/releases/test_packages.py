@@ -63,9 +63,7 @@ def test_either_release_carries_out_what_the_other_promised(
         eventually(lambda: done.count() == 3 * 40, within=60)
 
     verdict = outside.judge(owed(orders, "receipt", "charge", "sync"))
-    evidence.add(
-        strikes=40, lost=verdict.lost, phantom=verdict.phantom, extra_runs=verdict.extra_runs
-    )
+    evidence.judged(verdict, strikes=40)
     assert (verdict.extra_runs, verdict.other_keys) == (0, 0)
     assert set(Delivery.objects.values_list("attempts", flat=True)) == {1}
 
@@ -79,7 +77,5 @@ def test_both_releases_share_the_work(before, worker, place, outside, evidence):
         eventually(lambda: done.count() == 3 * 60, within=90)
 
     verdict = outside.judge(owed(orders, "receipt", "charge", "sync"))
-    evidence.add(
-        strikes=60, lost=verdict.lost, phantom=verdict.phantom, extra_runs=verdict.extra_runs
-    )
+    evidence.judged(verdict, strikes=60)
     assert (verdict.extra_runs, verdict.other_keys) == (0, 0)

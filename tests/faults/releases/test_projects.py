@@ -43,12 +43,7 @@ def done_by_both() -> bool:
 
 def judge(evidence, outside, expected) -> None:
     verdict = outside.judge(expected)
-    evidence.add(
-        strikes=len(expected),
-        lost=verdict.lost,
-        phantom=verdict.phantom,
-        extra_runs=verdict.extra_runs,
-    )
+    evidence.judged(verdict, strikes=len(expected))
     assert (verdict.extra_runs, verdict.other_keys) == (0, 0)
 
 

@@ -58,6 +58,6 @@ def test_a_table_may_grow_while_workers_run(worker, place, outside, widened, evi
         eventually(lambda: done.count() == 3 * 65, within=60)
 
     verdict = outside.judge(owed(orders, "receipt", "charge", "sync"))
-    evidence.add(lost=verdict.lost, phantom=verdict.phantom, extra_runs=verdict.extra_runs)
+    evidence.judged(verdict)
     assert len(orders) == 65
     assert (verdict.extra_runs, verdict.other_keys) == (0, 0)

@@ -105,9 +105,7 @@ def test_workers_go_through_the_change(clocked, outside, effects_worker, evidenc
                 evidence.add()
 
     verdict = outside.judge(committed)
-    evidence.add(
-        strikes=0, lost=verdict.lost, phantom=verdict.phantom, extra_runs=verdict.extra_runs
-    )
+    evidence.judged(verdict, strikes=0)
     assert verdict.extra_runs == 0
 
 
@@ -146,9 +144,7 @@ def test_sqlite_goes_through_the_change(moment, tmp_path, outside, evidence):
     assert all(abs(row.emitted_at - moment - HOUR) < 5 * MINUTE for row in rows)
     verdict = outside.judge(committed)
     assert len(committed) == 10
-    evidence.add(
-        strikes=0, lost=verdict.lost, phantom=verdict.phantom, extra_runs=verdict.extra_runs
-    )
+    evidence.judged(verdict, strikes=0)
 
 
 @on_the_usual_database
