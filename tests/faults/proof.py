@@ -16,7 +16,6 @@ import os
 import platform
 import subprocess
 import sys
-from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -27,6 +26,7 @@ from tempfile import TemporaryDirectory
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "explanation" / "proof.md"
 DATABASES = ("sqlite", "postgres", "mariadb")
+GUARD = "a guard is removed: "  # as tests/faults/mutants says it
 
 
 def main(arguments: list[str]) -> int:
@@ -66,6 +66,10 @@ class Row:
     phantom: int = 0
     extra_runs: int = 0
 
+    @property
+    def on(self) -> str:
+        return ", ".join(name for name in DATABASES if name in self.databases)
+
 
 def rows(lines: Iterable[str]) -> list[Row]:
     """Grouped by fault and test, in the order of the tests' files."""
@@ -82,55 +86,71 @@ def rows(lines: Iterable[str]) -> list[Row]:
 
 
 def page(rows: list[Row]) -> str:
-    return "\n".join([*_introduction(rows), *_tables(rows), ""])
+    faults = [row for row in rows if not row.fault.startswith(GUARD)]
+    guards = [row for row in rows if row.fault.startswith(GUARD)]
+    return "\n".join([*_introduction(faults, guards), *_faults(faults), *_guards(guards), ""])
 
 
-def _introduction(rows: list[Row]) -> Iterator[str]:
+def _introduction(faults: list[Row], guards: list[Row]) -> Iterator[str]:
     strikes, lost, phantom, extra = (
-        sum(getattr(row, name) for row in rows)
+        sum(getattr(row, name) for row in faults)
         for name in ("strikes", "lost", "phantom", "extra_runs")
     )
     when = datetime.now(UTC).date().isoformat()
+    commits = sorted({commit for row in faults + guards for commit in row.commits})
     yield "# Proof"
     yield ""
-    commits = ", ".join(f"`{name}`" for name in sorted({c for row in rows for c in row.commits}))
     yield (
-        f"What `make proof` saw on {when}, at commit {commits},"
+        f"What `make proof` saw on {when}, at {', '.join(f'`{commit}`' for commit in commits)},"
         f" with Python {platform.python_version()}, Django {version('django')}"
         f" and Celery {version('celery')}."
     )
     yield "The page is made by that command; change the tests, not the page."
     yield ""
     yield (
-        f"**{strikes:,} strikes: {lost} lost, {phantom} phantom,"
-        f" {extra:,} extra runs, each of them allowed by its fault.**"
+        f"**{strikes:,} strikes: {lost} lost, {phantom} phantom, {extra:,} extra runs,"
+        f" each of them allowed by its fault. {len(guards)} guards were taken out,"
+        " and a test noticed each.**"
     )
     yield ""
-    yield "- A *strike* is one kill, cut, restart, lie, removed guard or random history."
-    yield "- *Lost*: committed, and neither done nor visibly set aside. *Phantom*: done, and never committed."
+    yield "- A *strike* is one kill, cut, restart, lie or random history."
+    yield "- *Lost*: committed, and neither done nor visibly set aside."
+    yield "- *Phantom*: done, and never committed."
     yield (
         "- An *extra run* is one beyond the first of a delivery, always under the same key;"
         " a test fails where its fault does not allow one."
     )
     yield "- *Rows* are those of the project's fault matrix."
-    yield "- Losses and phantoms are judged from a file outside the database wherever a fault can cause them."
+    yield (
+        "- Losses and phantoms are judged from a file outside the database"
+        " wherever a fault can cause them."
+    )
 
 
-def _tables(rows: list[Row]) -> Iterator[str]:
-    parts: dict[str, list[Row]] = defaultdict(list)
-    for row in rows:
-        parts[row.test.partition("::")[0]].append(row)
+def _faults(rows: list[Row]) -> Iterator[str]:
+    yield ""
+    yield "## Faults"
     yield ""
     yield "| Fault | Rows | Test | On | Strikes | Lost | Phantom | Extra runs |"
     yield "|---|---|---|---|--:|--:|--:|--:|"
-    for file, part in parts.items():
-        for row in part:
-            name = row.test.rpartition("::")[2]
-            on = ", ".join(d for d in DATABASES if d in row.databases)
-            yield (
-                f"| {row.fault} | {' '.join(sorted(row.matrix))} | `{file}::{name}` | {on}"
-                f" | {row.strikes:,} | {row.lost} | {row.phantom} | {row.extra_runs:,} |"
-            )
+    for row in rows:
+        matrix = " ".join(sorted(row.matrix))
+        yield (
+            f"| {row.fault} | {matrix} | `{row.test}` | {row.on}"
+            f" | {row.strikes:,} | {row.lost} | {row.phantom} | {row.extra_runs:,} |"
+        )
+
+
+def _guards(rows: list[Row]) -> Iterator[str]:
+    yield ""
+    yield "## Guards"
+    yield ""
+    yield "Each is taken out of a copy of the code (`make mutants`), and the test named has to fail."
+    yield ""
+    yield "| Without this | fails | on |"
+    yield "|---|---|---|"
+    for row in sorted(rows, key=lambda row: row.fault):
+        yield f"| {row.fault.removeprefix(GUARD)} | `{row.test}` | {row.on} |"
 
 
 def _write(counts: Path) -> int:
