@@ -52,7 +52,8 @@ def test_what_could_not_be_written_is_written_later(
     with (
         project.effects_worker() if kind == "effects_worker" else project.celery_worker() as worker
     ):
-        with project.clients(rate=30, count=90) as clients:
+        # For longer than a worker takes to start: they are to meet the refusal too.
+        with project.clients(rate=30, count=90 if kind == "effects_worker" else 400) as clients:
             project.go_on(10)
             with read_only(spare_server):
                 eventually(project.errors, within=30)
