@@ -31,6 +31,7 @@ from tests.faults.evidence import Evidence
 from tests.faults.outside import Outside
 from tests.outbox.conftest import pending_delivery
 from tests.shop.models import Order
+from tests.waiting import eventually
 
 MakeEffect = Callable[..., Effect[Order, Any]]
 
@@ -108,6 +109,7 @@ class Scenario:
     def end(self) -> None:
         """The worker's, or client's, next task begins with a new connection; and time goes by."""
         connection.close()
+        eventually(_nobody_holds_a_lock)
         self.settle()
         drain()
 
@@ -162,3 +164,17 @@ def drain() -> None:
         unfinished = Delivery.objects.filter(state__in=(State.PENDING, State.RUNNING))
         if not (unfinished | Delivery.objects.filter(look_at__isnull=False)).exists():
             return
+
+
+def _nobody_holds_a_lock() -> bool:
+    """A server needs a moment to see that its client was cut off; its rows are skipped until then."""
+    asked = {
+        "postgresql": "SELECT count(*) = 0 FROM pg_stat_activity WHERE xact_start IS NOT NULL"
+        " AND datname = current_database() AND pid <> pg_backend_pid()",
+        "mysql": "SELECT count(*) = 0 FROM information_schema.innodb_trx",
+    }.get(connection.vendor)
+    if asked is None:
+        return True
+    with connection.cursor() as cursor:
+        cursor.execute(asked)
+        return bool(cursor.fetchone()[0])
