@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import pytest
 
-from reliable_effects.outbox.models import Delivery
+from reliable_effects.outbox.models import Attempt, Delivery
 from reliable_effects.outbox.states import Reason
 from tests.waiting import eventually
 
@@ -57,7 +57,9 @@ class Harms:
         hanging.owe(innocents.hang, SLOTS)  # one for each process, whoever's habits it has
         eventually(hanging.ended, within=30)
         ends = Delivery.objects.filter(pk__in=hanging.words).values_list("reason", flat=True)
-        assert set(ends) == {Reason.TIMED_OUT}
+        attempts = Attempt.objects.filter(delivery__in=hanging.words)
+        told = list(attempts.values_list("outcome", "exception_type", "message"))
+        assert set(ends) == {Reason.TIMED_OUT}, told
         all_slots_work(outside)
 
     @pytest.mark.fault("every slot of a worker is killed at once", rows="W1 W4")

@@ -92,7 +92,7 @@ def test_whether_it_is_still_needed_is_asked_on_the_writer(asks, make_effect, ev
 @pytest.mark.fault("a read replica that has none of our rows yet", rows="D9")
 def test_workers_and_sweeps_never_look_at_the_replica(settings, make_effect, evidence):  # noqa: F811
     """A row that is not replicated yet is due all the same; a finished one may look as if it were."""
-    settings.RELIABLE_EFFECTS = {"TRANSPORT": "tests.sweeps.transport.send"}
+    settings.RELIABLE_EFFECTS = {"TRANSPORT": "tests.recording.send"}
     did: list[int] = []
     effect = make_effect(lambda order, _ctx: did.append(order.pk))
     row = promise(effect, replicated())
