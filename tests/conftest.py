@@ -80,7 +80,7 @@ def django_db_setup(django_db_setup: None, django_db_blocker) -> Iterator[None]:
         if connection.vendor == "postgresql":
             eventually(_is_alone, within=60)
             # Whoever still comes and goes would keep the database from being dropped.
-            with connection.cursor() as cursor:
+            with connection._nodb_cursor() as cursor:
                 name = connection.ops.quote_name(connection.settings_dict["NAME"])
                 cursor.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
             eventually(_is_alone, within=60)
