@@ -71,9 +71,15 @@ def not_tested(missing: Missing) -> NoReturn:
 
 
 @pytest.fixture(scope="session")
-def django_db_setup(django_db_setup: None, django_db_blocker) -> Iterator[None]:  # noqa: ARG001  # extended
+def django_db_setup(
+    request: pytest.FixtureRequest,
+    django_db_setup: None,  # noqa: ARG001  # extended
+    django_db_blocker,
+) -> Iterator[None]:
     """At the end nobody else uses the databases: a worker may need a moment to be gone."""
     yield
+    if request.config.getoption("reuse_db"):
+        return
     # No test may have asked for this one, so it was not made.
     with django_db_blocker.unblock(), suppress(OperationalError):
         connection.ensure_connection()
