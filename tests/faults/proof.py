@@ -112,6 +112,10 @@ def _introduction(faults: list[Row], guards: list[Row]) -> Iterator[str]:
         f" each of them allowed by its fault. {len(guards)} guards were taken out,"
         " and a test noticed each.**"
     )
+    if sample := os.environ.get("TEST_SAMPLE"):
+        yield f"Of one act at most {sample} places were struck, chosen by chance."
+    if examples := os.environ.get("TEST_EXAMPLES"):
+        yield f"Of random histories {examples} were tried on each database."
     yield ""
     yield "- A *strike* is one kill, cut, restart, lie or random history."
     yield "- *Lost*: committed, and neither done nor visibly set aside."
