@@ -44,7 +44,9 @@ def tell(what: str, error: BaseException) -> None:
         return
     more = f" (and {trouble.unsaid} times in between)" if trouble and trouble.unsaid else ""
     said = " ".join(str(error).split())  # some drivers use several lines
-    logger.error("%s%s: %s", what, more, said, exc_info=logger.isEnabledFor(logging.DEBUG))
+    logger.error(
+        "%s%s: %s", what, more, said, exc_info=error if logger.isEnabledFor(logging.DEBUG) else None
+    )
     _troubles[kind] = _Trouble(now)
 
 
