@@ -92,6 +92,13 @@ def is_of_an_actor(place: Place) -> bool:
     return file.startswith(_HERE)
 
 
+def nearest(wanted: Place, places: Sequence[Place]) -> Place:
+    """Of *places*, the last time at that line that is not after the wanted one; else that itself."""
+    file, line, n = wanted
+    times = [t for f, at, t in places if (f, at) == (file, line) and t <= n]
+    return (file, line, max(times, default=n))
+
+
 def shown(place: Sequence[Any]) -> str:
     file, line, n = place
     return f"{'/'.join(Path(file).parts[-2:])}:{line} (time {n})"
