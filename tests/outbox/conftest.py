@@ -18,12 +18,11 @@ from reliable_effects.effects.effect import Effect
 from reliable_effects.effects.keys import new_event_id
 from reliable_effects.effects.registry import registry
 from reliable_effects.outbox import deliver as deliver_module
-from reliable_effects.outbox import heartbeat
 from reliable_effects.outbox.claim import Claimed, claim, look
 from reliable_effects.outbox.deliver import deliver
 from reliable_effects.outbox.models import Delivery, OutboxEvent
-from reliable_effects.outbox.pace import pace
 from reliable_effects.outbox.states import WAITING, Flag, Reason, State
+from tests.forgetting import forget_rows
 from tests.shop.models import LedgerEntry, Order
 
 _numbers = itertools.count(1)
@@ -32,11 +31,9 @@ _numbers = itertools.count(1)
 @pytest.fixture(autouse=True)
 def _this_process_remembers_nothing() -> Iterator[None]:
     """What an earlier test measured or told would change what this one does."""
-    pace.forget()
-    heartbeat.forget_claims()
+    forget_rows()
     yield
-    pace.forget()
-    heartbeat.forget_claims()
+    forget_rows()
 
 
 # Effects

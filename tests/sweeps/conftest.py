@@ -16,10 +16,9 @@ import pytest
 from django.db import connection, connections, transaction
 
 from reliable_effects.clock import read_clock
-from reliable_effects.outbox import dispatch, heartbeat, low_water, prune, rescue, unknown
 from reliable_effects.outbox.models import Delivery
-from reliable_effects.outbox.pace import pace
 from tests.conftest import _served
+from tests.forgetting import forget_everything
 from tests.outbox.conftest import make_effect  # noqa: F401  # a fixture
 from tests.services import Redis
 from tests.sweeps import transport
@@ -34,16 +33,7 @@ SECOND, MINUTE, HOUR, DAY = (
 
 @pytest.fixture(autouse=True)
 def _this_process_remembers_nothing() -> None:
-    for forget in (
-        pace.forget,
-        heartbeat.forget_claims,
-        dispatch.forget_transport,
-        low_water.forget,
-        prune.forget,
-        rescue.forget,
-        unknown.forget,
-    ):
-        forget()
+    forget_everything()
 
 
 @pytest.fixture

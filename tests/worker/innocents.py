@@ -13,6 +13,7 @@ from django.db import connections
 from reliable_effects import Backoff, EffectContext, effect
 from tests.faults.outside import Outside
 from tests.shop.models import Order
+from tests.waiting import eventually
 
 AT_ONCE = Backoff(first=timedelta(0), longest=timedelta(0))
 SHORT = timedelta(seconds=1)
@@ -62,9 +63,7 @@ def zombie(order: Order, ctx: Ctx) -> None:
     """The first run goes on long after its lease; the second finds the other's trace and ends."""
     outside().write(word(order.pk, "zombie"), ctx.idempotency_key)
     go = Path(f"{os.environ['TEST_OUTSIDE']}-go-{order.pk}")
-    deadline = time.monotonic() + 60
-    while ctx.attempt == 1 and not go.exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
+    eventually(lambda: ctx.attempt > 1 or go.exists(), within=60)
 
 
 @effect("harm.hang", subject="shop.Order", timeout=SHORT, max_attempts=1)
@@ -81,10 +80,8 @@ def _meeting(name: str) -> Any:
         place = Path(f"{os.environ['TEST_OUTSIDE']}-meeting-{order.charge_id}")
         with place.open("a") as book:
             book.write(f"{name}\n")
-        deadline = time.monotonic() + 15
-        while len(set(place.read_text().split())) < int(order.status):
-            assert time.monotonic() < deadline, "the others have no slot"
-            time.sleep(0.02)
+        # Not in time: the others have no slot.
+        eventually(lambda: len(set(place.read_text().split())) >= int(order.status), within=15)
         outside().write(word(order.pk, "met"), ctx.idempotency_key)
 
     return meet

@@ -6,7 +6,6 @@ Its clock is put on by an hour for each round, so that leases have ended and res
 
 from __future__ import annotations
 
-import time
 from datetime import timedelta
 
 from reliable_effects.clock import moved
@@ -18,20 +17,18 @@ from reliable_effects.outbox.prune import prune
 from reliable_effects.outbox.relay import relay
 from reliable_effects.outbox.rescue import rescue
 from reliable_effects.outbox.states import State
+from tests.faults.locks import nobody_holds_a_lock
+from tests.waiting import eventually
 
 from . import outer_world
 
 _ROUNDS = 12  # what ends at all has ended before; the longest here needs five
-_GRACE = (
-    0.01  # seconds, from the third round on: a server rolls back soon after a death, not at once
-)
 
 
 def drain() -> None:
+    eventually(nobody_holds_a_lock)
     _deliver_hints(0)
     for round_ in range(1, _ROUNDS):
-        if round_ > 3:
-            time.sleep(_GRACE * round_)
         with moved(timedelta(hours=round_)):
             # Each round is another worker.
             heartbeat.forget_claims()

@@ -27,8 +27,7 @@ django.setup()
 from django.db import connection, connections  # noqa: E402  # Django is ready only now
 from django.test import override_settings  # noqa: E402
 
-from reliable_effects.outbox import heartbeat, low_water, prune  # noqa: E402
-from reliable_effects.outbox.pace import pace  # noqa: E402
+from tests.forgetting import forget_rows  # noqa: E402
 
 from . import outer_world  # noqa: E402
 from .acts import ALL  # noqa: E402
@@ -92,8 +91,7 @@ def _warm_up() -> None:
             hint_all()
             drain()
             judge(ALL[name])
-    for forget in (pace.forget, heartbeat.forget_claims, low_water.forget, prune.forget):
-        forget()
+    forget_rows()
     _empty_tables()
     connections.close_all()
     gc.freeze()  # and none in children, who live for a moment: else they copy the whole heap

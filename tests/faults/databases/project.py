@@ -73,6 +73,17 @@ class Project:
             timeout=60,
         )  # fmt: skip
 
+    def worker(self, kind: str, broker: Any) -> AbstractContextManager[Worker]:
+        """Of that *kind*, "effects_worker" or "celery", for as long as the block takes."""
+        if kind == "effects_worker":
+            return self.effects_worker()
+        self.use(broker)
+        return self.celery_worker()
+
+    def use(self, broker: Any) -> None:
+        """Web and workers talk through *broker* from now on."""
+        self.environment["TEST_BROKER"] = broker.url
+
     def effects_worker(self, *, processes: int = 2) -> AbstractContextManager[Worker]:
         return self._running("worker", "django", "effects_worker", f"--processes={processes}")
 

@@ -53,14 +53,14 @@ def test_all_other_rows_go_on(  # noqa: PLR0917  # fixtures
     redis_server.wipe()
     project = make_project(spare_server, **(LIMITS[KIND] if limits else {}))
     if kind == "celery":
-        project.environment["TEST_BROKER"] = redis_server.url
+        project.use(redis_server)  # its clients come before its worker
     with project.clients(rate=50, count=10, name="first") as clients:
         assert clients.wait(30) == 0
     waiting = f"state = {State.PENDING}"
 
     with (
         forgotten_transaction(project, waiting, 9) as held,
-        project.effects_worker() if kind == "effects_worker" else project.celery_worker(),
+        project.worker(kind, redis_server),
     ):
         with project.clients(rate=30, count=60) as clients:
             assert clients.wait(60) == 0

@@ -46,12 +46,8 @@ def test_what_could_not_be_written_is_written_later(
     """A failover takes a minute, in which each connection leads to a server that refuses."""
     redis_server.wipe()
     project = make_project(spare_server)
-    if kind == "celery":
-        project.environment["TEST_BROKER"] = redis_server.url
 
-    with (
-        project.effects_worker() if kind == "effects_worker" else project.celery_worker() as worker
-    ):
+    with project.worker(kind, redis_server) as worker:
         # For longer than a worker takes to start: they are to meet the refusal too.
         with project.clients(rate=30, count=90 if kind == "effects_worker" else 400) as clients:
             project.go_on(10)

@@ -84,9 +84,8 @@ def test_celery_workers_go_on_through_restarts(
     """Neither the pool nor the sweeper beside it is restarted by anybody."""
     redis_server.wipe()
     project = make_project(spare_server)
-    project.environment["TEST_BROKER"] = redis_server.url
 
-    with project.celery_worker() as worker:
+    with project.worker("celery", redis_server) as worker:
         strike_often(project, restart)
         judge(project, evidence, strikes=STRIKES)
         assert worker.poll() is None
@@ -103,11 +102,9 @@ def test_workers_whose_sessions_are_ended_go_on(
     """Poolers, firewalls and administrators end sessions, also idle ones that a worker keeps."""
     redis_server.wipe()
     project = make_project(spare_server)
-    if kind == "celery":
-        project.environment["TEST_BROKER"] = redis_server.url
     strikes = 5 * STRIKES
 
-    with project.effects_worker() if kind == "effects_worker" else project.celery_worker():
+    with project.worker(kind, redis_server):
         with project.clients(rate=25, count=ORDERS) as clients:
             for _ in range(strikes):
                 project.go_on(1)
@@ -141,13 +138,9 @@ def test_an_outage_costs_neither_the_processor_nor_the_log(
     """Ten thousand tracebacks bury the one line that matters, and a busy loop starves the web."""
     redis_server.wipe()
     project = make_project(spare_server)
-    if kind == "celery":
-        project.environment["TEST_BROKER"] = redis_server.url
     outage = 60 if IS_FULL else 5  # seconds
 
-    with (
-        project.effects_worker() if kind == "effects_worker" else project.celery_worker() as worker
-    ):
+    with project.worker(kind, redis_server) as worker:
         with project.clients(rate=50, count=50) as clients:
             project.go_on(20)
             spare_server.kill()

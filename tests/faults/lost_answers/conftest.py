@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from django.db import connection
 
-from reliable_effects.outbox import dispatch, prune, rescue
 from tests import recording
 from tests.faults.lost_answers import of_others, of_workers
 from tests.faults.lost_answers.scenario import MakeEffect, Scenario
+from tests.forgetting import forget_everything
 from tests.outbox.conftest import (
     _this_process_remembers_nothing,
     make_effect,
@@ -39,9 +39,7 @@ def scenario(
 ) -> Scenario:
     """Hints go into a list, which says nothing: what is due is found by its rows."""
     settings.RELIABLE_EFFECTS = {"TRANSPORT": "tests.recording.send"}
-    dispatch.forget_transport()
-    rescue.forget()
-    prune.forget()
+    forget_everything()
     recording.sent.clear()
     return request.param(make_effect, tmp_path)
 

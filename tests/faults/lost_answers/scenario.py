@@ -19,16 +19,16 @@ from django.db import connection
 
 from reliable_effects.clock import moved
 from reliable_effects.effects.effect import Effect
-from reliable_effects.outbox import dispatch, heartbeat, low_water
 from reliable_effects.outbox.deliver import on_hint
 from reliable_effects.outbox.heartbeat import Turn
 from reliable_effects.outbox.models import Attempt, Delivery, OutboxEvent, Sweep
-from reliable_effects.outbox.pace import pace
 from reliable_effects.outbox.rescue import rescue
 from reliable_effects.outbox.states import State
 from reliable_effects.outbox.worker import work
 from tests.faults.evidence import Evidence
+from tests.faults.locks import nobody_holds_a_lock
 from tests.faults.outside import Outside
+from tests.forgetting import forget_everything
 from tests.outbox.conftest import pending_delivery
 from tests.shop.models import Order
 from tests.waiting import eventually
@@ -91,13 +91,7 @@ class Scenario:
         self.error = None
         for model in (Attempt, Delivery, OutboxEvent, Sweep):
             model.objects.all().delete()
-        for forget in (
-            pace.forget,
-            heartbeat.forget_claims,
-            low_water.forget,
-            dispatch.forget_transport,
-        ):
-            forget()
+        forget_everything()
         self.rows = self.prepare()
 
     def run(self) -> None:
@@ -109,7 +103,7 @@ class Scenario:
     def end(self) -> None:
         """The worker's, or client's, next task begins with a new connection; and time goes by."""
         connection.close()
-        eventually(_nobody_holds_a_lock)
+        eventually(nobody_holds_a_lock)
         self.settle()
         drain()
 
@@ -164,17 +158,3 @@ def drain() -> None:
         unfinished = Delivery.objects.filter(state__in=(State.PENDING, State.RUNNING))
         if not (unfinished | Delivery.objects.filter(look_at__isnull=False)).exists():
             return
-
-
-def _nobody_holds_a_lock() -> bool:
-    """A server needs a moment to see that its client was cut off; its rows are skipped until then."""
-    asked = {
-        "postgresql": "SELECT count(*) = 0 FROM pg_stat_activity WHERE xact_start IS NOT NULL"
-        " AND datname = current_database() AND pid <> pg_backend_pid()",
-        "mysql": "SELECT count(*) = 0 FROM information_schema.innodb_trx",
-    }.get(connection.vendor)
-    if asked is None:
-        return True
-    with connection.cursor() as cursor:
-        cursor.execute(asked)
-        return bool(cursor.fetchone()[0])

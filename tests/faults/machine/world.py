@@ -20,12 +20,13 @@ from hypothesis.stateful import RuleBasedStateMachine
 from reliable_effects.clock import moved, read_clock
 from reliable_effects.effects.registry import registry
 from reliable_effects.outbox import deliver as deliver_module
-from reliable_effects.outbox import dispatch, emit, heartbeat, low_water, prune, rescue
+from reliable_effects.outbox import dispatch, emit, heartbeat, low_water
 from reliable_effects.outbox.claim import Claimed
 from reliable_effects.outbox.pace import QUICK, pace
 from reliable_effects.outbox.states import State
 from reliable_effects.outbox.verdicts import Verdict
 from tests.faults.outside import Outside
+from tests.forgetting import forget_rows
 from tests.shop.models import Order
 
 from . import broker, moves, rows
@@ -215,8 +216,7 @@ def hurried(is_hurried: bool) -> Iterator[None]:
 
 
 def _this_process_remembers_nothing() -> None:
-    for forget in (heartbeat.forget_claims, low_water.forget, prune.forget, rescue.forget):
-        forget()
-    # Not forget_transport(): a publisher is a thread, and there would be one for each example.
+    # Not the transport: a publisher is a thread, and there would be one for each example.
+    forget_rows()
     dispatch._unconsumed.clear()
     dispatch._read_at.clear()

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from reliable_effects.outbox import dispatch, heartbeat, low_water, prune, rescue
-from reliable_effects.outbox.pace import pace
 from tests.faults.outside import Outside
+from tests.forgetting import forget_everything
 from tests.worker.conftest import Worker, running
 
 from .effects import OUTSIDE
@@ -25,15 +24,7 @@ def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Outside:
 
 @pytest.fixture(autouse=True)
 def _this_process_remembers_nothing() -> None:
-    for forget in (
-        pace.forget,
-        heartbeat.forget_claims,
-        dispatch.forget_transport,
-        low_water.forget,
-        prune.forget,
-        rescue.forget,
-    ):
-        forget()
+    forget_everything()
 
 
 @pytest.fixture

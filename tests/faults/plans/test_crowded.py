@@ -16,7 +16,7 @@ from django.db import connection
 
 from reliable_effects.clock import DbNow
 from reliable_effects.management import status
-from reliable_effects.outbox import dispatch, heartbeat, low_water, prune, rescue, unknown
+from reliable_effects.outbox import dispatch, heartbeat, prune, rescue, unknown
 from reliable_effects.outbox.claim import claim, look
 from reliable_effects.outbox.deliver import deliver
 from reliable_effects.outbox.heartbeat import Turn
@@ -34,6 +34,7 @@ from tests.faults.plans.crowd import (
     surprising_crowd,
 )
 from tests.faults.plans.touched import Touched, touched
+from tests.forgetting import forget_rows
 from tests.outbox.conftest import make_effect  # noqa: F401  # a fixture
 from tests.sweeps import transport
 
@@ -63,13 +64,9 @@ def _fresh_process(settings: Any) -> Iterator[None]:
     """It sends hints into a list, and remembers nothing of an earlier test."""
     settings.RELIABLE_EFFECTS = {"TRANSPORT": "tests.sweeps.transport.send"}
     transport.reset()
-    forgetting = [module.forget for module in (low_water, prune, rescue, unknown, pace)]
-    forgetting.append(heartbeat.forget_claims)
-    for forget in forgetting:
-        forget()
+    forget_rows()
     yield
-    for forget in forgetting:
-        forget()
+    forget_rows()
 
 
 @pytest.fixture

@@ -1,0 +1,25 @@
+"""What this process remembers between two calls of ours, and a test must not learn from another."""
+
+from __future__ import annotations
+
+from reliable_effects.outbox import dispatch, heartbeat, low_water, prune, rescue, unknown
+from reliable_effects.outbox.pace import pace
+
+
+def forget_rows() -> None:
+    """Shortcuts past rows that were seen: wherever a test empties the tables."""
+    for forget in (
+        pace.forget,
+        heartbeat.forget_claims,
+        low_water.forget,
+        prune.forget,
+        rescue.forget,
+        unknown.forget,
+    ):
+        forget()
+
+
+def forget_everything() -> None:
+    """The rows, and the way to the broker: its publisher, its breaker, what it was refused."""
+    forget_rows()
+    dispatch.forget_transport()
