@@ -22,7 +22,7 @@ from ..outbox.heartbeat import CLAIMS
 from ..outbox.models import Delivery, Sweep
 from ..outbox.relay import LONGEST_GRACE, waiting_queues
 from ..outbox.states import State
-from ..outbox.sweeps import PRUNE, RELAY, RESCUE
+from ..outbox.sweeps import RELAY, periods
 
 COUNT_AT_MOST = 10_000
 _SWEEP_ROWS = 1000  # a few for each queue
@@ -171,11 +171,9 @@ def _queue(alias: str, name: str, now: datetime, sweeps: dict[str, Sweep], runni
 
 
 def _expected() -> dict[str, timedelta]:
-    known = settings()
-    periods = {RESCUE: known.rescue_period, PRUNE: known.prune_period}
-    if transport() != "none":  # without one, effects_worker looks for itself
-        periods = {RELAY: known.relay_period, **periods}
-    return periods
+    # Without a transport there is nothing to relay: effects_worker looks for itself.
+    without = {RELAY} if transport() == "none" else set()
+    return {name: period for name, period in periods().items() if name not in without}
 
 
 def _sweep(name: str, period: timedelta, row: Sweep | None, now: datetime) -> SweepAge:

@@ -2,13 +2,15 @@
 The clock's work: relay, rescue, prune, each when its turn has come.
 
 Called by the workers' timer, by beat's tasks and by `effects_worker`; whoever comes first takes the
-turn, so any number of them may run. One sweep that fails never keeps another from running.
+turn, so any number of them may run. One sweep that fails never keeps another from running. Floors
+above the outbox (jobs, owed queries) bring sweeps of their own with `add`.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import timedelta
 
 from django.db import Error, connections
@@ -35,9 +37,25 @@ def sweep_all(*, with_relay: bool = True) -> dict[str, Swept]:
         f"{using}/{name}": swept
         for using in settings().databases
         if _answers(using)
-        for name in ((RELAY,) if with_relay else ()) + (RESCUE, PRUNE)
-        if (swept := sweep(using, name)) is not None
+        for name in _kinds
+        if (with_relay or name != RELAY) and (swept := sweep(using, name)) is not None
     }
+
+
+def add(name: str, period: Callable[[], timedelta], work: Callable[[str, Turn], Swept]) -> None:
+    """
+    Sweep *work* too, every *period*, after all that stand here already. `apps.ready()` calls it.
+
+    *work* bounds itself to a few seconds: the relay waits for it in the same thread. What it could
+    not do in that time it says with `truncated`, and is called again soon. The same name again
+    takes the place of the first.
+    """
+    _kinds[name] = _Kind(period, work)
+
+
+def periods() -> dict[str, timedelta]:
+    """How often each sweep runs, by its name."""
+    return {name: kind.period() for name, kind in _kinds.items()}
 
 
 def _answers(using: str) -> bool:
@@ -62,12 +80,13 @@ def sweep(using: str, name: str, *, now: bool = False) -> Swept | None:
 
 
 def _swept(using: str, name: str, *, now: bool) -> Swept | None:
-    period, work = _sweeps()[name]
+    kind = _kinds[name]
+    period = timedelta(0) if now else kind.period() * _EARLY
     try:
-        turn = take_turn(using, name, timedelta(0) if now else period * _EARLY, soon=_SOON)
+        turn = take_turn(using, name, period, soon=_SOON)
         if turn is None:
             return None
-        swept = work(using, turn)
+        swept = kind.work(using, turn)
         report(using, name, swept)
     except Exception as error:  # noqa: BLE001  # much is the project's (owed queries, receivers)
         outage.tell(f"sweep {name} on {using} failed; the next turn tries again", error)
@@ -90,10 +109,14 @@ def _report_failure(using: str, name: str) -> None:
         outage.tell(f"could not report that {name} on {using} failed", error)
 
 
-def _sweeps() -> dict[str, tuple[timedelta, Callable[[str, Turn], Swept]]]:
-    known = settings()
-    return {
-        RELAY: (known.relay_period, lambda using, _: relay(using)),
-        RESCUE: (known.rescue_period, rescue),
-        PRUNE: (known.prune_period, lambda using, _: prune(using)),
-    }
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    period: Callable[[], timedelta]
+    work: Callable[[str, Turn], Swept]
+
+
+_kinds: dict[str, _Kind] = {
+    RELAY: _Kind(lambda: settings().relay_period, lambda using, _: relay(using)),
+    RESCUE: _Kind(lambda: settings().rescue_period, rescue),
+    PRUNE: _Kind(lambda: settings().prune_period, lambda using, _: prune(using)),
+}

@@ -9,7 +9,7 @@ from django.apps import apps
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import router, transaction
 
-from ...conf import settings
+from ...outbox import sweeps
 
 _EXPIRY = timedelta(minutes=1)  # so that turns do not pile up on a queue without workers
 
@@ -76,12 +76,7 @@ class Command(BaseCommand):
 
 
 def _periods() -> dict[str, timedelta]:
-    known = settings()
-    return {
-        "reliable_effects.relay": known.relay_period,
-        "reliable_effects.rescue": known.rescue_period,
-        "reliable_effects.prune": known.prune_period,
-    }
+    return {f"reliable_effects.{name}": period for name, period in sweeps.periods().items()}
 
 
 def _seconds(period: timedelta) -> int:
