@@ -4,5 +4,19 @@ from __future__ import annotations
 
 from .outbox.models import Attempt, Delivery, OutboxEvent, Sweep
 from .outbox.states import Reason, State
+from .schedule.models import ScheduledJob
+from .schedule.states import JobReason, JobState
+from .schedule.typed import AbstractScheduledJob
 
-__all__ = ["Attempt", "Delivery", "OutboxEvent", "Reason", "State", "Sweep"]
+__all__ = [
+    "AbstractScheduledJob",
+    "Attempt",
+    "Delivery",
+    "JobReason",
+    "JobState",
+    "OutboxEvent",
+    "Reason",
+    "ScheduledJob",
+    "State",
+    "Sweep",
+]
