@@ -44,6 +44,12 @@ class Boom(Exception):
     """Something else in the view goes wrong."""
 
 
+@transaction.atomic
+def schedule_and_fail(order: Order) -> None:
+    order_seen.schedule(order, at=NEXT_YEAR, key="a")
+    raise Boom
+
+
 # Row and change share one fate
 
 
@@ -69,9 +75,8 @@ def test_a_job_is_one_row_and_nothing_else(order):
 
 def test_a_rolled_back_change_schedules_nothing(order):
     """A trial that never began does not end."""
-    with pytest.raises(Boom), transaction.atomic():
-        order_seen.schedule(order, at=NEXT_YEAR, key="a")
-        raise Boom
+    with pytest.raises(Boom):
+        schedule_and_fail(order)
 
     assert not ScheduledJob.objects.exists()
 
@@ -96,7 +101,7 @@ def test_each_call_needs_an_open_transaction(order, call):
 class InATestCase(TestCase):
     def test_the_test_s_own_transaction_does_not_count(self):
         """A forgotten atomic() fails in a TestCase too."""
-        with self.assertRaises(OutsideTransaction):
+        with pytest.raises(OutsideTransaction):
             order_seen.schedule(Order.objects.create(), at=NEXT_YEAR, key="a")
 
 
@@ -375,7 +380,7 @@ def test_a_repeated_run_of_an_effect_schedules_nothing_twice(order, make_effect)
     """Also when what the first run scheduled has ended by then."""
     runs = []
 
-    def remind(order, ctx):
+    def remind(order, _ctx):
         with transaction.atomic():
             runs.append(order_seen.schedule(order, at=NEXT_YEAR, key="a", on_conflict="replace"))
         if len(runs) == 1:
@@ -395,7 +400,7 @@ def test_a_worker_whose_lease_is_over_schedules_nothing(order, make_effect):
     """What it wrote would stand beside what the next one writes."""
     errors = []
 
-    def too_long(order, ctx):
+    def too_long(order, _ctx):
         Delivery.objects.update(claim_token=1)
         try:
             with transaction.atomic():
