@@ -13,9 +13,10 @@ from django.db import connection, connections
 
 from reliable_effects import ONCE, Event, effect
 from reliable_effects.checks import CATALOGUE
+from reliable_effects.checks.brokers import sweep_tasks
 from reliable_effects.checks.project import about_database
 from tests.checks.conftest import Project
-from tests.shop.models import Order
+from tests.shop.models import Order, TrialExpiry
 
 pytestmark = pytest.mark.django_db
 
@@ -188,6 +189,31 @@ def asks_about_no_subject(_project):
     effect("test.asks", still_needed=bool)(nothing)
 
 
+@spoils("E073", naming="'shop.next_release'")
+def job_of_no_event(project):
+    project.monkeypatch.setattr(TrialExpiry, "emits", "shop.next_release")
+
+
+@spoils("E073", naming="'shop.order_seen'")
+def job_of_an_event_about_others(project):
+    project.monkeypatch.setattr(TrialExpiry, "emits", "shop.order_seen")
+
+
+@spoils("E073", naming="None")
+def job_that_names_no_event(project):
+    project.monkeypatch.delattr(TrialExpiry, "emits")
+
+
+@spoils("E074", naming="'archive'")
+def job_done_otherwise(project):
+    project.monkeypatch.setattr(TrialExpiry, "when_done", "archive")
+
+
+@spoils("W075", naming="shop.TrialExpiry")
+def job_without_its_index(project):
+    project.monkeypatch.setattr(TrialExpiry._meta, "indexes", [])
+
+
 @pytest.mark.parametrize(
     ("id_", "naming", "spoil"), SPOILERS, ids=[spoil.__name__ for _, _, spoil in SPOILERS]
 )
@@ -331,8 +357,7 @@ def test_eager_tasks_are_no_matter_in_debug(project):
 
 def test_sweeps_that_beat_runs_are_enough(project):
     """Workers need not sweep where beat does."""
-    tasks = ("relay", "rescue", "prune")
-    schedule = {t: {"task": f"reliable_effects.{t}", "schedule": 10} for t in tasks}
+    schedule = {task: {"task": task, "schedule": 10} for task in sweep_tasks()}
     project.use_celery(beat_schedule=schedule)
     project.set(SWEEP_IN_WORKERS=False)
 

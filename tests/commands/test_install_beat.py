@@ -15,9 +15,10 @@ from celery import Celery
 from celery.beat import Scheduler
 from django.core.management import CommandError, call_command
 
-from reliable_effects.checks.brokers import SWEEPS
+from reliable_effects.checks.brokers import sweep_tasks
 
 Run = Callable[..., str]
+HOW_MANY = len(sweep_tasks())  # sweeps, each with a period of its own
 INSTALL = "call_command('effects_install_beat')\n"
 CLEAN = "PeriodicTask.objects.all().delete(); IntervalSchedule.objects.all().delete()"
 
@@ -60,8 +61,9 @@ def test_the_sweeps_are_written_with_their_periods(run):
         ("reliable_effects.prune", 600, True),
         ("reliable_effects.relay", 2, True),
         ("reliable_effects.rescue", 10, True),
+        ("reliable_effects.tick", 15, True),
     ]
-    assert out.count("written") == 3
+    assert out.count("written") == HOW_MANY
 
 
 def test_a_second_run_changes_nothing(run):
@@ -71,9 +73,9 @@ def test_a_second_run_changes_nothing(run):
     out = run(INSTALL + seen + INSTALL + seen + "print(IntervalSchedule.objects.count())")
 
     lines = out.splitlines()
-    assert lines[3] == lines[7]
-    assert lines[-1] == "3"
-    assert out.count("kept") == 3
+    assert lines[HOW_MANY] == lines[2 * HOW_MANY + 1]
+    assert lines[-1] == str(HOW_MANY)
+    assert out.count("kept") == HOW_MANY
 
 
 def test_what_people_changed_is_kept(run):
@@ -91,6 +93,7 @@ def test_what_people_changed_is_kept(run):
         ("Clean up", True, True),
         ("reliable_effects.relay", False, False),
         ("reliable_effects.rescue", True, False),
+        ("reliable_effects.tick", True, False),
     ]
     assert "disabled" in out
 
@@ -101,7 +104,7 @@ def test_an_interval_that_is_there_twice_is_no_trouble(run):
         "for _ in range(2): IntervalSchedule.objects.create(every=2, period='seconds')\n" + INSTALL
     )
 
-    assert out.count("written") == 3
+    assert out.count("written") == HOW_MANY
 
 
 def test_the_check_is_silent_once_beat_sweeps(run):
@@ -118,7 +121,7 @@ with override_settings(RELIABLE_EFFECTS=options):
 
     out = run(check + INSTALL + check)
 
-    assert out.splitlines()[0] == " ".join(["reliable_effects.W031"] * 3)
+    assert out.splitlines()[0] == " ".join(["reliable_effects.W031"] * HOW_MANY)
     assert out.splitlines()[-1] == ""
 
 
@@ -145,4 +148,4 @@ def test_the_printed_lines_are_a_schedule_that_beat_takes():
     scheduler.merge_inplace(app.conf.beat_schedule)
     app.close()
 
-    assert {entry.task for entry in scheduler.schedule.values()} >= set(SWEEPS)
+    assert {entry.task for entry in scheduler.schedule.values()} >= set(sweep_tasks())
