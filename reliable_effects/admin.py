@@ -1,9 +1,18 @@
-"""Where Django looks for our admin pages. Other sites: `reliable_effects.outbox.admin.register`."""
+"""
+Where Django looks for our admin pages. Other sites: the `register` of each folder's `admin`.
+
+`JobActions` is for the admin of a project's own models of jobs.
+"""
 
 from __future__ import annotations
 
 from django.contrib import admin
 
-from .outbox.admin import register
+from .outbox.admin import register as register_outbox
+from .schedule.admin import JobActions
+from .schedule.admin import register as register_jobs
 
-register(admin.site)
+__all__ = ["JobActions"]
+
+register_outbox(admin.site)
+register_jobs(admin.site)

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 from django.apps import apps
 from django.core.exceptions import ValidationError
@@ -17,6 +18,7 @@ from django.db.models import Model, QuerySet
 
 from ..clock import DbNow
 from ..effects.event import Event
+from ..effects.keys import once_event_id
 from ..effects.registry import registry
 from ..exceptions import BadPayload, UnknownEvent
 from .models import ScheduledJob
@@ -86,7 +88,7 @@ class JobTable:
             except BadPayload:
                 yield Blocked(job, JobReason.UNREADABLE)
                 continue
-            yield Ready(job, event, subjects.get(job.pk), payload, f"job:{job.pk}")
+            yield Ready(job, event, subjects.get(job.pk), payload, _once(job.pk))
 
 
 class TypedTable(JobTable):
@@ -113,7 +115,7 @@ class TypedTable(JobTable):
             if event is None:
                 yield Blocked(job, JobReason.UNKNOWN_EVENT)
             else:
-                yield Ready(job, event, job, job.event_payload(), f"job:{job.job_id}")
+                yield Ready(job, event, job, job.event_payload(), _once(job.job_id))
 
     def event(self) -> Event[Any, Any] | None:
         """The event that the model emits; None where no such event is about this model."""
@@ -142,6 +144,19 @@ def typed_models() -> list[type[AbstractScheduledJob]]:
         and not model._meta.proxy
         and not any(issubclass(parent, AbstractScheduledJob) for parent in model._meta.parents)
     ]
+
+
+def event_id_of(job: ScheduledJob) -> UUID | None:
+    """The id of the event that *job* became, or will; None where nobody here knows its event."""
+    event = _declared(job)
+    if event is None:
+        return None
+    about = f"{event.subject_identity}:{job.subject_pk}"
+    return once_event_id(event.identity, about, _once(job.pk))
+
+
+def _once(job_id: UUID) -> str:
+    return f"job:{job_id}"
 
 
 def _declared(job: ScheduledJob) -> Event[Any, Any] | None:
