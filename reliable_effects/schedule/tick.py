@@ -141,7 +141,13 @@ def _alone(using: str, table: JobTable, job: Any) -> int:
     except Exception as error:
         if may_pass(error):
             raise
-        logger.exception("could not emit the job %s; the others go on", table.name(job))
+        # Once with its traceback, and not each minute while it stays blocked.
+        again = job.state == JobState.BLOCKED
+        logger.log(
+            logging.WARNING if again else logging.ERROR,
+            "could not emit the job %s; the others go on: %r", table.name(job), error,
+            exc_info=None if again else error,
+        )  # fmt: skip
         mend(using)
         with transaction.atomic(using=using):
             _block(using, table, [Blocked(job, JobReason.FAILED)])
@@ -225,7 +231,9 @@ def _tell(using: str, signal: Signal, table: JobTable, job: Any, **facts: Any) -
 def _told(using: str, signal: Signal, table: JobTable, job: Any, facts: dict[str, Any]) -> None:
     what = "missed" if signal is signals.job_missed else "blocked"
     said = " ".join(f"{name}={value}" for name, value in facts.items())
-    logger.error("%s job %s due=%s %s", what, table.name(job), job.at.isoformat(), said)
+    # Old workers meet what only the next release knows, during each deploy.
+    level = logging.WARNING if facts.get("reason") == JobReason.UNKNOWN_EVENT else logging.ERROR
+    logger.log(level, "%s job %s due=%s %s", what, table.name(job), job.at.isoformat(), said)
     if signal.has_listeners(table.model):
         row = table.rows(using).filter(pk=job.pk).first()
         signal.send_robust(table.model, job=row, using=using, **facts)
