@@ -41,7 +41,8 @@ from .conftest import (
     trial,
 )
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
+COMMITS = pytest.mark.django_db(transaction=True)
 
 JOBS = JobTable()
 ROUNDS = 5  # of a race
@@ -166,6 +167,7 @@ def test_each_database_has_its_own_jobs():
 # Never twice, never lost
 
 
+@COMMITS
 def test_ticks_at_once_emit_each_job_once():
     """Two beats, or a worker and a beat."""
     jobs = [due_job() for _ in range(20)]
@@ -196,6 +198,7 @@ def test_a_restore_of_one_of_both_tables_makes_no_second_event(lost):
     assert Delivery.objects.get().key == delivery
 
 
+@COMMITS
 @pytest.mark.skipif(connection.vendor == "sqlite", reason="one writer at a time")
 @pytest.mark.parametrize("commits", [True, False])
 def test_a_cancel_that_has_not_committed_is_passed_over(commits):
@@ -214,6 +217,7 @@ def test_a_cancel_that_has_not_committed_is_passed_over(commits):
     assert events_of(job) == (0 if commits else 1)
 
 
+@COMMITS
 @pytest.mark.parametrize("call", ["cancel", "reschedule", "replace"])
 def test_of_a_call_and_a_tick_at_once_exactly_one_wins(call):
     """And the caller is told which; neither is given up as a deadlock."""
@@ -242,6 +246,7 @@ def test_of_a_call_and_a_tick_at_once_exactly_one_wins(call):
         assert (job.state == JobState.DONE) == (told == [0])
 
 
+@COMMITS
 def test_what_a_tick_could_not_commit_is_as_it_was():
     """The database refuses the end of the job: its event is not there either."""
     job = due_job()
@@ -259,6 +264,7 @@ def test_what_a_tick_could_not_commit_is_as_it_was():
 # One bad job stops no other
 
 
+@COMMITS
 def test_a_job_whose_subject_is_gone_is_blocked_and_comes_back_with_it():
     """Visible, not lost; and nobody else waits for it."""
     order = Order.objects.create()
@@ -361,6 +367,7 @@ def test_blocked_jobs_are_asked_about_once_a_minute():
     assert again.state == JobState.BLOCKED
 
 
+@COMMITS
 def test_a_table_that_cannot_be_read_stops_no_other(caplog):
     """A project's own table may be in the middle of a migration."""
     job = due_job()
@@ -391,6 +398,7 @@ def test_however_late_is_the_default():
     assert job.state == JobState.DONE
 
 
+@COMMITS
 def test_later_than_it_may_be_a_job_is_missed_and_said(caplog):
     """A greeting for yesterday's birthday is worse than none; but somebody should know."""
     late, in_time = due_job(ago=2 * HOUR, late=HOUR), due_job(ago=HOUR / 2, late=HOUR)
