@@ -33,7 +33,7 @@ from tests.shop.models import Order
 pytestmark = pytest.mark.django_db
 
 LIST = "/admin/reliable_effects/scheduledjob/"
-TRIALS = "/trials/shop/trialexpiry/"
+TRIALS = "/trials/trials/trialexpiry/"
 VERBS = {"run_now": "run", "reschedule": "reschedule", "cancel": "cancel"}  # to permissions
 of_trials = pytest.mark.urls("tests.admin.urls_of_trials")
 CHOICES = {"wall": "2099-07-01T09:00", "zone": "Europe/Berlin", "follow": "on"}

@@ -6,7 +6,7 @@ from django.contrib import admin
 from django.urls import path
 
 from reliable_effects.admin import JobActions
-from tests.shop.models import TrialExpiry
+from tests.trials.models import TrialExpiry
 
 site = admin.AdminSite(name="trials")
 

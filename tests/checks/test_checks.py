@@ -16,7 +16,8 @@ from reliable_effects.checks import CATALOGUE
 from reliable_effects.checks.brokers import sweep_tasks
 from reliable_effects.checks.project import about_database
 from tests.checks.conftest import Project
-from tests.shop.models import Order, TrialExpiry
+from tests.shop.models import Order
+from tests.trials.models import TrialExpiry
 
 pytestmark = pytest.mark.django_db
 
@@ -209,7 +210,7 @@ def job_done_otherwise(project):
     project.monkeypatch.setattr(TrialExpiry, "when_done", "archive")
 
 
-@spoils("W075", naming="shop.TrialExpiry")
+@spoils("W075", naming="trials.TrialExpiry")
 def job_without_its_index(project):
     project.monkeypatch.setattr(TrialExpiry._meta, "indexes", [])
 

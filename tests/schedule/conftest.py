@@ -22,7 +22,8 @@ from reliable_effects.schedule.tick import TICK
 from tests.forgetting import forget_rows
 from tests.outbox.conftest import make_effect  # noqa: F401  # a fixture
 from tests.shop.events import order_seen
-from tests.shop.models import Order, Reminder, TrialExpiry
+from tests.shop.models import Order
+from tests.trials.models import Reminder, TrialExpiry
 
 _numbers = itertools.count(1)
 

@@ -7,7 +7,7 @@ from django.db import connections
 from reliable_effects.clock import now_sql
 from reliable_effects.schedule.models import ScheduledJob
 from reliable_effects.schedule.states import JobState
-from tests.shop.models import TrialExpiry
+from tests.trials.models import TrialExpiry
 
 JOBS, TRIALS = ScheduledJob._meta.db_table, TrialExpiry._meta.db_table
 

@@ -13,8 +13,10 @@ from reliable_effects.models import ScheduledJob
 from reliable_effects.schedule.states import JobState
 from reliable_effects.testing import JobBlocked, run_effects
 from tests.outbox.conftest import listening
-from tests.shop.events import order_seen, trial_expired
-from tests.shop.models import LedgerEntry, Order, TrialExpiry
+from tests.shop.events import order_seen
+from tests.shop.models import LedgerEntry, Order
+from tests.trials.events import trial_expired
+from tests.trials.models import TrialExpiry
 
 from .conftest import DAY, HOUR
 

@@ -17,7 +17,8 @@ from reliable_effects.schedule.tick import emit_due, retry_blocked
 from reliable_effects.schedule.zones import resolve_anew
 from tests.faults.plans.touched import Touched, touched
 from tests.shop.events import order_seen
-from tests.shop.models import Order, TrialExpiry
+from tests.shop.models import Order
+from tests.trials.models import TrialExpiry
 
 from .conftest import DAY, NEXT_YEAR, SECOND
 from .many import JOBS, TRIALS, analyse, empty, make_jobs, statistics_by_hand

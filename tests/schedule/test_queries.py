@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from reliable_effects.schedule.models import ScheduledJob
-from tests.shop.models import LedgerEntry, Order, TrialExpiry
+from tests.shop.models import LedgerEntry, Order
+from tests.trials.models import TrialExpiry
 
 from .conftest import (
     DAY,

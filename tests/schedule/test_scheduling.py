@@ -23,7 +23,8 @@ from reliable_effects.schedule.models import ScheduledJob
 from reliable_effects.schedule.states import JobReason, JobState
 from tests.outbox.conftest import carry_out, pending_delivery
 from tests.shop.events import OrderPlaced, order_charged, order_placed, order_seen
-from tests.shop.models import Order, TrialExpiry
+from tests.shop.models import Order
+from tests.trials.models import TrialExpiry
 
 from .conftest import (
     DAY,

@@ -21,8 +21,9 @@ from reliable_effects.schedule.tick import TICK, emit_due, retry_blocked, tick
 from reliable_effects.schedule.zones import resolve_anew
 from tests.outbox.conftest import listening
 from tests.shop.events import order_seen
-from tests.shop.models import Order, TrialExpiry
+from tests.shop.models import Order
 from tests.sweeps.conftest import at_once, refusing
+from tests.trials.models import TrialExpiry
 
 from .conftest import (
     DAY,
@@ -374,16 +375,16 @@ def test_a_table_that_cannot_be_read_stops_no_other(caplog):
     trial()
 
     with connection.schema_editor() as editor:
-        editor.alter_db_table(TrialExpiry, "shop_trialexpiry", "shop_elsewhere")
+        editor.alter_db_table(TrialExpiry, "trials_trialexpiry", "trials_elsewhere")
     try:
         swept = ticked(job)
     finally:
         with connection.schema_editor() as editor:
-            editor.alter_db_table(TrialExpiry, "shop_elsewhere", "shop_trialexpiry")
+            editor.alter_db_table(TrialExpiry, "trials_elsewhere", "trials_trialexpiry")
 
     assert job.state == JobState.DONE
     assert swept.truncated
-    assert "could not sweep shop.TrialExpiry" in caplog.text
+    assert "could not sweep trials.TrialExpiry" in caplog.text
 
 
 # Late

@@ -22,9 +22,10 @@ from reliable_effects.schedule.states import JobState
 from reliable_effects.schedule.tables import TypedTable, typed_models
 from reliable_effects.schedule.tick import tick
 from tests.outbox.conftest import listening
-from tests.shop.events import reminded, trial_expired
-from tests.shop.models import LedgerEntry, Order, Reminder, TrialExpiry
+from tests.shop.models import LedgerEntry, Order
 from tests.sweeps.conftest import at_once
+from tests.trials.events import reminded, trial_expired
+from tests.trials.models import Reminder, TrialExpiry
 
 from .conftest import DAY, HOUR, MINUTE, NEXT_YEAR, events_of, reminder, ticked, trial
 
@@ -53,7 +54,7 @@ def test_the_row_itself_is_what_effects_get(make_effect):
     deliver("default", list(Delivery.objects.values_list("pk", flat=True)))
 
     assert got == [(job.pk, "gold", job.order)]
-    assert OutboxEvent.objects.get().subject_model == "shop.trialexpiry"
+    assert OutboxEvent.objects.get().subject_model == "trials.trialexpiry"
 
 
 def test_a_done_row_is_marked_and_its_key_is_free():
@@ -314,17 +315,17 @@ def test_proxies_and_children_are_their_parents_rows():
     class ProxyTrial(TrialExpiry):
         class Meta:
             proxy = True
-            app_label = "shop"
+            app_label = "trials"
 
     class ChildTrial(TrialExpiry):
         class Meta:
-            app_label = "shop"
+            app_label = "trials"
 
     try:
         assert set(typed_models()) == {TrialExpiry, Reminder}
     finally:
         for name in ("proxytrial", "childtrial"):
-            del apps.all_models["shop"][name]
+            del apps.all_models["trials"][name]
         apps.clear_cache()
 
 

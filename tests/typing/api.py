@@ -18,7 +18,8 @@ from reliable_effects.effects.effect import Effect
 from reliable_effects.effects.registry import Emitted
 from reliable_effects.effects.scheduling import Changed, Scheduled
 from reliable_effects.models import ScheduledJob
-from tests.shop.models import LedgerEntry, Order, TrialExpiry
+from tests.shop.models import LedgerEntry, Order
+from tests.trials.models import TrialExpiry
 
 
 @dataclass

@@ -15,7 +15,8 @@ from reliable_effects.outbox.models import Attempt, Delivery, OutboxEvent
 from reliable_effects.outbox.states import State
 from reliable_effects.schedule.models import ScheduledJob
 from reliable_effects.schedule.states import JobState
-from tests.shop.models import LedgerEntry, Order, TrialExpiry
+from tests.shop.models import LedgerEntry, Order
+from tests.trials.models import TrialExpiry
 
 from . import outer_world
 from .acts.act import Act

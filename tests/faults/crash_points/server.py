@@ -43,7 +43,7 @@ _TABLES = (
     "reliable_effects_scheduledjob",
     "reliable_effects_sweep",
     "shop_ledgerentry",
-    "shop_trialexpiry",
+    "trials_trialexpiry",
     "shop_order",
 )
 

@@ -21,7 +21,7 @@ TABLES = (
     "reliable_effects_outboxevent",
     "reliable_effects_attempt",
     "reliable_effects_scheduledjob",
-    "shop_trialexpiry",
+    "trials_trialexpiry",
 )
 
 

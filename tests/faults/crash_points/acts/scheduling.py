@@ -11,7 +11,8 @@ from reliable_effects.outbox.sweeps import sweep
 from reliable_effects.schedule.models import ScheduledJob
 from reliable_effects.schedule.tick import TICK
 from tests.shop.events import order_seen
-from tests.shop.models import Order, TrialExpiry
+from tests.shop.models import Order
+from tests.trials.models import TrialExpiry
 
 from .. import effects, outer_world
 from .act import Act
