@@ -204,10 +204,9 @@ class Event(Generic[S, P]):
 
         `at` is an aware datetime or a `WallClock`; what has passed is due at once. `key` names the
         job: among those of this event that have not ended there is one of it. Where one stands,
-        `on_conflict` keeps it ("keep", the result says `already_scheduled`), gives it the new
-        subject, payload, time and `late` ("replace"), or raises ("raise"). `late` is how late it
-        may still run, for instance after an outage; later than that it becomes MISSED. None is
-        however late.
+        `on_conflict` keeps it ("keep", the result says `already_scheduled`), cancels it for the new
+        one ("replace"), or raises ("raise"). `late` is how late it may still run, for instance
+        after an outage; later than that it becomes MISSED. None is however late.
 
         In an effect, a repeated run schedules nothing that its first run scheduled.
 

@@ -24,7 +24,11 @@ def derive(parent: UUID, *parts: str) -> UUID:
 
 
 def new_event_id() -> UUID:
-    """A UUIDv7 (RFC 9562, 5.7): 48 bits of milliseconds, then random, so new rows lie together."""
+    """
+    A UUIDv7 (RFC 9562, 5.7): 48 bits of milliseconds, then random, so new rows lie together.
+
+    Migrations of projects with jobs of their own name it, so it stays where it is.
+    """
     value = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10))
     value = value & ~(0xF << 76) | (0x7 << 76)
     value = value & ~(0x3 << 62) | (0x2 << 62)

@@ -34,11 +34,15 @@ from .times import checked_late, moment
 logger = logging.getLogger("reliable_effects")
 
 _LONGEST_KEY = 200  # characters of it in a row
+_LOOK_THROUGH = 100  # jobs of one key, and of those that a collation takes for it
 _TRIES = 3  # of a job whose key is taken and freed again while we look
 
-
-ENDED: dict[str, Any] = {"ended_at": DbNow(), "key_held": None}
-"""What every end of a job writes, beside its state."""
+_CANCELLED: dict[str, Any] = {
+    "state": JobState.CANCELLED,
+    "reason": "",
+    "ended_at": DbNow(),
+    "key_held": None,
+}
 
 
 class JobWriter:
@@ -88,7 +92,7 @@ class JobWriter:
         )
 
     def cancel(self, event: Event[Any, Any], *, key: str, using: str | None) -> Changed:
-        return self._change("cancel", event, key, using, ENDED | {"state": JobState.CANCELLED})
+        return self._change("cancel", event, key, using, _CANCELLED)
 
     def _change(
         self,
@@ -104,11 +108,8 @@ class JobWriter:
         _check_transaction(event, call, alias)
         rows = ScheduledJob.objects.using(alias)
         changed = _change_standing(rows, held_by(event, key), columns)
-        last = rows.by_key(key).filter(event__in=(event.name, *event.aliases))
-        # Uncommitted rows of others are unseen, so the newest here is what the UPDATE met.
-        state = last.order_by("-created_at", "-pk").values_list("state", flat=True).first()
         logger.info("%s %s key=%r changed=%d", call, event.name, key, changed)
-        return Changed(changed, None if state is None else JobState(state).label)
+        return Changed(changed, _last_state(rows, event, key))
 
 
 def held_by(event: Event[Any, Any], key: str) -> UUID:
@@ -212,6 +213,14 @@ def _change_standing(rows: ScheduledJobQuerySet, held: UUID, columns: dict[str, 
     return 0  # it ended, and others that took its place, each while we looked
 
 
+def _last_state(rows: ScheduledJobQuerySet, event: Event[Any, Any], key: str) -> str | None:
+    """Of the newest job under *key*; ended ones have no `key_held` by which to ask."""
+    jobs = rows.by_key(key).filter(event__in=(event.name, *event.aliases))
+    found = jobs.order_by("-created_at", "-pk").values_list("key", "state")[:_LOOK_THROUGH]
+    # Compared again: to MariaDB's collation "A" is "a".
+    return next((JobState(state).label for same, state in found if same == key), None)
+
+
 def _write(alias: str, wanted: Sequence[_Wanted], on_conflict: OnConflict) -> None:
     rows = ScheduledJob.objects.using(alias)
     open_ = list(wanted)
@@ -248,7 +257,7 @@ def _free(
             case "replace":
                 pk, _ = standing[want.held]
                 replaced = standing_of(rows.filter(pk=pk))
-                want.changed += replaced.update(**ENDED, state=JobState.CANCELLED)
+                want.changed += replaced.update(**_CANCELLED)
             case _:
                 assert_never(on_conflict)
     return [want for want in wanted if not want.decided]

@@ -63,7 +63,10 @@ class JobTable:
         return standing_of(self.rows(using).filter(pk__in=[job.pk for job in jobs]))
 
     def ended(self, state: JobState) -> dict[str, Any]:
-        return {"state": state, "ended_at": DbNow(), "key_held": None}
+        return {"state": state, "reason": "", "ended_at": DbNow(), "key_held": None}
+
+    def waiting(self) -> dict[str, Any]:
+        return {"state": JobState.WAITING, "reason": ""}
 
     def blocked(self, reason: JobReason) -> dict[str, Any]:
         return {"state": JobState.BLOCKED, "reason": reason}
@@ -103,6 +106,9 @@ class TypedTable(JobTable):
 
     def ended(self, state: JobState) -> dict[str, Any]:
         return {"state": state, "ended_at": DbNow(), "key": None}
+
+    def waiting(self) -> dict[str, Any]:
+        return {"state": JobState.WAITING}
 
     def blocked(self, reason: JobReason) -> dict[str, Any]:  # noqa: ARG002  # the log says it
         return {"state": JobState.BLOCKED}

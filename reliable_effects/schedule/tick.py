@@ -171,8 +171,8 @@ def _settle(using: str, table: JobTable, jobs: Sequence[Any]) -> int:
         at = resolved(job)
         late = table.late(job)
         if at > now:  # the zone's rules have changed, and it is later
-            rows = table.standing(using, [job])
-            rows.update(at=at, state=JobState.WAITING)
+            moved = {"at": at, "wall_clock": job.wall_clock, **table.waiting()}
+            table.standing(using, [job]).update(**moved)
         elif late is not None and now - at > late:
             missed.append(job)
         else:

@@ -28,9 +28,11 @@ _left_off: dict[tuple[str, str], tuple[datetime, Any]] = {}
 
 def resolved(job: Any) -> datetime:
     """When *job*'s time comes, by the rules that this process knows."""
+    if not job.wall_clock:
+        return in_utc(job.at)
     try:
         return WallClock.read(job.wall_clock).instant()
-    except ValueError:  # it has none, or this machine does not know the zone (any more)
+    except ValueError:  # this machine does not know the zone, or somebody edited it
         return in_utc(job.at)
 
 
@@ -52,7 +54,7 @@ def resolve_anew(using: str, table: JobTable, until: float = float("inf")) -> No
                 continue
             # Guarded by what was read: it may have been rescheduled, or its time has come.
             waiting = rows.filter(pk=job.pk, wall_clock=job.wall_clock, at=job.at)
-            if waiting.update(at=at):
+            if waiting.update(at=at, wall_clock=job.wall_clock):
                 logger.info("job %s on %s moved from %s to %s: the rules of its zone have changed",
                             job.pk, using, job.at, at)  # fmt: skip
         if len(batch) < _BATCH:

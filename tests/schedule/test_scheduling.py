@@ -281,6 +281,16 @@ def test_keys_that_differ_in_case_are_two(order):
     assert ScheduledJob.objects.count() == 3
 
 
+def test_what_became_of_a_key_is_told_of_that_key_alone(order):
+    """Not of one that differs in case."""
+    scheduled(order, key="Straße")
+
+    with transaction.atomic():
+        cancelled = order_seen.cancel(key="straße")
+
+    assert (cancelled.changed, cancelled.state) == (0, None)
+
+
 def test_a_renamed_event_knows_its_earlier_jobs(order):
     """Keys are of the event, not of its name."""
     old = Event("test.old_name", subject="shop.Order")

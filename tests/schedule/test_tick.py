@@ -285,7 +285,7 @@ def test_a_job_whose_subject_is_gone_is_blocked_and_comes_back_with_it():
     assert bad.state == JobState.BLOCKED
     Order.objects.create(pk=pk)
     retried(bad)
-    assert (bad.state, events_of(bad)) == (JobState.DONE, 1)
+    assert (bad.state, bad.reason, events_of(bad)) == (JobState.DONE, JobReason.NONE, 1)
 
 
 @pytest.mark.parametrize(
