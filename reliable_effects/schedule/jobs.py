@@ -34,6 +34,7 @@ from .times import checked_late, moment
 logger = logging.getLogger("reliable_effects")
 
 _LONGEST_KEY = 200  # characters of it in a row
+_AT_ONCE = 1000  # jobs in one statement: no database takes any number of parameters
 _LOOK_THROUGH = 100  # jobs of one key, and of those that a collation takes for it
 _TRIES = 3  # of a job whose key is taken and freed again while we look
 
@@ -73,7 +74,9 @@ class JobWriter:
             _refuse_the_late(run)
         with transaction.atomic(using=alias):
             # In the order of the keys: two that schedule the same ones wait for each other.
-            _write(alias, sorted(wanted, key=lambda want: want.held), on_conflict)
+            in_order = sorted(wanted, key=lambda want: want.held)
+            for start in range(0, len(in_order), _AT_ONCE):
+                _write(alias, in_order[start : start + _AT_ONCE], on_conflict)
         results = [want.result() for want in wanted]
         changed = sum(result.changed for result in results)
         logger.info("scheduled %s jobs=%d changed=%d", event.name, len(results), changed)

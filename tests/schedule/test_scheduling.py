@@ -317,6 +317,17 @@ def test_many_are_scheduled_in_a_few_statements(order, django_assert_max_num_que
     assert (done[7].job_id, done[7].already_scheduled) == (standing.pk, True)
 
 
+def test_any_number_is_scheduled_at_once(order):
+    """However many parameters one statement may have."""
+    plans = [(order, None, NEXT_YEAR, str(n)) for n in range(2500)]
+
+    with transaction.atomic():
+        done = order_seen.schedule_many(plans)
+
+    assert [one.changed for one in done] == [1] * 2500
+    assert ScheduledJob.objects.count() == 2500
+
+
 # Reschedule and cancel
 
 

@@ -10,10 +10,15 @@ from pathlib import Path
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import connection
+from django.db import connection, transaction
 
+from reliable_effects.clock import read_clock
 from reliable_effects.outbox.models import Delivery
 from reliable_effects.outbox.states import Reason, State
+from reliable_effects.schedule.models import ScheduledJob
+from reliable_effects.schedule.states import JobState
+from tests.shop.events import order_placed
+from tests.shop.models import LedgerEntry, Order
 from tests.waiting import eventually
 
 from . import effects
@@ -62,6 +67,25 @@ def test_draining_ends_when_nothing_is_due():
     )
 
     assert all_succeeded(effects.innocent)
+
+
+def test_draining_begins_with_the_jobs_whose_time_has_come():
+    """A month may lie between two of its runs."""
+    order = Order.objects.create()
+    with transaction.atomic():
+        order_placed.schedule(order, at=read_clock("default"), key="a")
+    connection.close()
+
+    subprocess.run(
+        [sys.executable, "-m", "django", "effects_worker", "--drain"],
+        env=os.environ | {"DJANGO_SETTINGS_MODULE": "tests.worker.settings"},
+        check=True,
+        timeout=60,
+    )
+
+    assert ScheduledJob.objects.get().state == JobState.DONE
+    assert set(Delivery.objects.values_list("state", flat=True)) == {State.SUCCEEDED}
+    assert LedgerEntry.objects.filter(what="thanks").count() == 1
 
 
 def test_draining_ends_although_an_effect_hangs():
