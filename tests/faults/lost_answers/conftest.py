@@ -9,7 +9,7 @@ import pytest
 from django.db import connection
 
 from tests import recording
-from tests.faults.lost_answers import of_others, of_workers
+from tests.faults.lost_answers import of_jobs, of_others, of_workers
 from tests.faults.lost_answers.scenario import MakeEffect, Scenario
 from tests.forgetting import forget_everything
 from tests.outbox.conftest import (
@@ -23,9 +23,12 @@ __all__ = ["_this_process_remembers_nothing", "make_effect", "unhurried"]  # fix
 
 SCENARIOS = [
     kind
-    for module in (of_workers, of_others)
+    for module in (of_workers, of_others, of_jobs)
     for kind in vars(module).values()
-    if isinstance(kind, type) and issubclass(kind, Scenario) and kind is not Scenario
+    if isinstance(kind, type)
+    and issubclass(kind, Scenario)
+    and kind is not Scenario
+    and not kind.__name__.startswith("_")
 ]
 
 

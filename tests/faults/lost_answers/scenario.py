@@ -25,6 +25,7 @@ from reliable_effects.outbox.models import Attempt, Delivery, OutboxEvent, Sweep
 from reliable_effects.outbox.rescue import rescue
 from reliable_effects.outbox.states import State
 from reliable_effects.outbox.worker import work
+from reliable_effects.schedule.models import ScheduledJob
 from tests.faults.evidence import Evidence
 from tests.faults.locks import nobody_holds_a_lock
 from tests.faults.outside import Outside
@@ -89,8 +90,8 @@ class Scenario:
         self._strikes += 1
         self.outside = Outside(self._folder / str(self._strikes))
         self.error = None
-        for model in (Attempt, Delivery, OutboxEvent, Sweep):
-            model.objects.all().delete()
+        for model in (Attempt, Delivery, OutboxEvent, ScheduledJob, Sweep):
+            model._base_manager.all().delete()
         forget_everything()
         self.rows = self.prepare()
 
