@@ -18,8 +18,10 @@ class ReliableEffectsConfig(AppConfig):
     def ready(self) -> None:
         from . import checks  # noqa: F401, PLC0415  # registers itself; models are loaded by now
         from .outbox.emit import OutboxWriter  # noqa: PLC0415
+        from .reconcile import sweeps as owed_sweeps  # noqa: PLC0415
 
         registry.use(OutboxWriter())
+        owed_sweeps.register()
         # Events first: effects are declared on them. An import error is raised as it is.
         autodiscover_modules("events")
         autodiscover_modules("effects")

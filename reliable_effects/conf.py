@@ -52,6 +52,13 @@ class Settings:
     sweep_in_workers: bool = True  # Celery workers sweep on a timer of their own
     retention: timedelta = timedelta(days=7)  # of what ended well; nothing else is ever pruned
 
+    # Reconciliation: what the owed queries name, and nobody has promised
+    reconcile_period: timedelta = timedelta(hours=1)  # of the walk over what is recent
+    reconcile_window: timedelta = timedelta(days=2)  # what that walk calls recent
+    reconcile_all_period: timedelta = timedelta(days=1)  # of the walk over everything
+    reconcile_limit: int = 100  # deliveries it promises at a time for one effect, every ten seconds
+    reconcile_backlog: int = 1000  # due in the effect's queue: then it promises no more
+
     # What is stored
     payload_limit: int = 64 * 1024  # bytes of JSON
     error_limit: int = 8 * 1024  # bytes of an exception's message, and of its traceback

@@ -25,6 +25,7 @@ from .outbox.deliver import on_hint
 from .outbox.kept_connections import kept_connections
 from .outbox.sweeper import SweeperProcess, SweeperThread
 from .outbox.sweeps import PRUNE, RELAY, RESCUE, sweep
+from .reconcile.sweeps import COVERAGE, RECONCILE, RECONCILE_ALL
 
 _DAY = 86_400  # seconds; a project's own time limit is not about our batches: leases are
 _LIMITS: dict[str, Any] = {
@@ -95,6 +96,21 @@ def rescue() -> None:
 @shared_task(name="reliable_effects.prune", **_LIMITS)
 def prune() -> None:
     _sweep(PRUNE)
+
+
+@shared_task(name="reliable_effects.reconcile", **_LIMITS)
+def reconcile() -> None:
+    _sweep(RECONCILE)
+
+
+@shared_task(name="reliable_effects.reconcile_all", **_LIMITS)
+def reconcile_all() -> None:
+    _sweep(RECONCILE_ALL)
+
+
+@shared_task(name="reliable_effects.coverage", **_LIMITS)
+def coverage() -> None:
+    _sweep(COVERAGE)
 
 
 def _sweep(name: str) -> None:

@@ -14,10 +14,9 @@ from django.db import DatabaseError
 from ..conf import NAME, settings
 from ..effects.registry import registry
 from ..outbox.celery_transport import BrokerFacts, broker_facts, worker_knows_us
+from ..outbox.sweeps import tasks
 from .catalogue import TAG, found
 from .project import readable_settings
-
-SWEEPS = ("reliable_effects.relay", "reliable_effects.rescue", "reliable_effects.prune")
 
 _TRIED = ("amqp", "amqps", "pyamqp", "redis", "rediss", "sentinel")
 _INTERRUPTIBLE = ("prefork", "processes", "solo")
@@ -115,7 +114,7 @@ def _sweeping(facts: BrokerFacts, *, with_rows: bool) -> Iterator[CheckMessage]:
     if settings().sweep_in_workers or with_rows != apps.is_installed("django_celery_beat"):
         return
     scheduled = facts.scheduled | (_in_beat_tables() if with_rows else frozenset())
-    for task in SWEEPS:
+    for task in tasks():
         if task not in scheduled:
             yield found(
                 "W031",
@@ -128,7 +127,9 @@ def _sweeping(facts: BrokerFacts, *, with_rows: bool) -> Iterator[CheckMessage]:
 def _in_beat_tables() -> frozenset[str]:
     beat: Any = apps.get_app_config("django_celery_beat")
     rows = beat.get_model("PeriodicTask").objects
-    return frozenset(rows.filter(enabled=True, task__in=SWEEPS).values_list("task", flat=True))
+    return frozenset(
+        rows.filter(enabled=True, task__in=list(tasks())).values_list("task", flat=True)
+    )
 
 
 @register(Tags.database, TAG)

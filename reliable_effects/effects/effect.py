@@ -87,12 +87,15 @@ class Effect(Generic[S, P]):
         """The event whose subject and payload this effect gets."""
         return self.on or self.own_event
 
-    def key_of(self, event: Event[S, P], event_id: UUID, pk: str, subject: S) -> UUID:
+    def key_of(self, event_id: UUID, pk: str, subject: S) -> UUID:
         """The key of what this effect owes *subject*: of its debt, or else because of one event."""
         if self.owed_query is None:
             return delivery_key(event_id, self.identity)
-        debt = self.owed_query.debt_of(subject)
-        return debt_key(self.identity, event.subject_identity, pk, debt)
+        return self.debt_key_of(self.owed_query.debt_of(subject), pk)
+
+    def debt_key_of(self, debt: str, pk: str) -> UUID:
+        """The key of the debt of that name, owed by the subject with that primary key."""
+        return debt_key(self.identity, self.event.subject_identity, pk, debt)
 
     def promise(
         self,
@@ -112,14 +115,27 @@ class Effect(Generic[S, P]):
             self.own_event, (self,), [(subject, payload)], once=once, source="promise", using=using
         )[0]
 
-    def owed(self, *, since: str, grace: timedelta, debt: Debt) -> Callable[[Q], Q]:
+    def owed(
+        self,
+        *,
+        since: str,
+        grace: timedelta,
+        debt: Debt,
+        reopen: bool = False,
+        payload: Callable[[S], P] | None = None,
+    ) -> Callable[[Q], Q]:
         """
         Say which subjects still owe this effect: a function that returns a queryset of them.
 
-        It is the re-check before each run. `since` names the field that says since when a row has
-        been owing, `grace` how long that is nobody's worry. `debt` is ONCE, or a function from
-        the subject to a string that tells several debts of one subject apart; the delivery's key
-        is derived from it, so the same debt promised twice is one delivery.
+        It is the re-check before each run, and what reconcile walks to find what nobody promised.
+        `since` names the field that says since when a row has been owing (index it), `grace` how
+        long that is nobody's worry. `debt` is ONCE, or a function from the subject to a string that
+        tells several debts of one subject apart; the delivery's key is derived from it, so the
+        same debt promised twice is one delivery.
+        reopen: what succeeded and is still owed is run again under its key, an hour, a day and a
+        week after it ended; then it is set aside. Without it that is only reported.
+        payload: what effects get where the event is lost and reconcile has to make it up; needed
+        where the payload's type has fields without a default.
         """
         if self.owed_query is not None:
             raise ValueError(
@@ -132,10 +148,23 @@ class Effect(Generic[S, P]):
                 f"Effect {self.name!r}: debt={debt!r}; give ONCE, or a function from the subject to"
                 " a string that tells its debts apart."
             )
+        if not isinstance(grace, timedelta) or grace < timedelta(0):
+            raise ValueError(f"Effect {self.name!r}: grace={grace!r}; give a timedelta.")
+        if payload is not None and not callable(payload):
+            raise TypeError(
+                f"Effect {self.name!r}: payload={payload!r}; give a function from the subject to the"
+                " payload of an event that is lost."
+            )
 
         def attach(query: Q) -> Q:
             self.owed_query = OwedQuery(
-                effect=self.name, query=query, since=since, grace=grace, debt=debt
+                effect=self.name,
+                query=query,
+                since=since,
+                grace=grace,
+                debt=debt,
+                reopen=reopen,
+                payload=payload,
             )
             return query
 

@@ -70,7 +70,7 @@ class OutboxWriter:
         if run is not None:
             _refuse_twice(run, connection, event, checked)
         owed = {
-            (fact.event.id, effect.name): _delivery(event, effect, fact, alias)
+            (fact.event.id, effect.name): _delivery(effect, fact, alias)
             for fact in checked
             for effect in effects
         }
@@ -154,10 +154,8 @@ def _refuse_twice(
         emitted.add(fact.event.id)
 
 
-def _delivery(
-    event: Event[Any, Any], effect: Effect[Any, Any], fact: _Fact, alias: str
-) -> NewDelivery:
-    key = effect.key_of(event, fact.event.id, fact.event.subject_pk, fact.subject)
+def _delivery(effect: Effect[Any, Any], fact: _Fact, alias: str) -> NewDelivery:
+    key = effect.key_of(fact.event.id, fact.event.subject_pk, fact.subject)
     hinted = dispatch.will_send(alias, effect.queue)
     return NewDelivery(fact.event.id, effect.name, key, effect.queue, hinted)
 

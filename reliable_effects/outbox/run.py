@@ -99,7 +99,7 @@ def _note_beginning(claimed: Claimed) -> None:
 
 
 def _declared(effect: Effect[Any, Any], event: OutboxEvent) -> Event[Any, Any]:
-    if event.source == "promise":
+    if event.source == "promise" or effect.on is None:
         return effect.own_event
     try:
         return registry.event(event.name)

@@ -58,6 +58,11 @@ def periods() -> dict[str, timedelta]:
     return {name: kind.period() for name, kind in _kinds.items()}
 
 
+def tasks() -> dict[str, timedelta]:
+    """How often each sweep runs, by the name of the task that beat sends for it."""
+    return {f"reliable_effects.{name}": period for name, period in periods().items()}
+
+
 def _answers(using: str) -> bool:
     """Else each sweep would wait for it in vain, while those of the other databases are due."""
     try:
