@@ -86,8 +86,11 @@ def follow(using: str, _turn: Turn) -> Swept:
 
 def _take(using: str, watched: Mapping[str, Effect[Any, Any]]) -> int:
     """Count one batch, and move on; how many rows were looked at."""
+    bookmarks = Walk.objects.using(using).filter(effect="", tier=Tier.DONE)
+    if not bookmarks.exists():  # by itself: an INSERT that finds it there leaves a lock on MariaDB
+        Walk.objects.using(using).get_or_create(effect="", tier=Tier.DONE)
     with transaction.atomic(using=using):
-        walk = _bookmark(using)
+        walk = bookmarks.select_for_update().get()  # two sweeps at once count nothing twice
         rows = Delivery.objects.using(using).filter(
             state__in=ENDED_WELL, finished_at__lte=DbNow() - _SETTLED
         )
@@ -115,13 +118,6 @@ def _take(using: str, watched: Mapping[str, Effect[Any, Any]]) -> int:
 
 def _place_of(row: tuple[Any, ...]) -> tuple[str, int]:
     return in_utc(row[0]).isoformat(timespec="microseconds"), row[1]
-
-
-def _bookmark(using: str) -> Walk:
-    """Locked, so that two sweeps at once count nothing twice."""
-    rows = Walk.objects.using(using)
-    rows.get_or_create(effect="", tier=Tier.DONE)
-    return rows.select_for_update().get(effect="", tier=Tier.DONE)
 
 
 def _counted(
