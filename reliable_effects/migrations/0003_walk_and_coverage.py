@@ -47,7 +47,7 @@ class Migration(migrations.Migration):
                 ('seen', models.PositiveBigIntegerField(default=0)),
                 ('promised', models.PositiveBigIntegerField(default=0)),
                 ('reopened', models.PositiveBigIntegerField(default=0)),
-                ('days', models.JSONField(default=dict, help_text='how many of each kind, by the day they are owed since')),
+                ('days', models.JSONField(default=dict, help_text='how many of each kind, by the day since')),
                 ('problem', models.TextField(blank=True, default='', help_text='why it did not come further')),
                 ('ended_at', models.DateTimeField(help_text='when the last whole walk ended', null=True)),
                 ('found', models.JSONField(default=dict, help_text='how many of each kind the last whole walk saw')),

@@ -37,7 +37,7 @@ Key = tuple[str, date]
 def note_missing(effect: Effect[Any, Any], using: str, promised: Sequence[Found]) -> None:
     """So many debts had no delivery, by the day since which they are owed."""
     days = Counter(day_of(found.owing.since) for found in promised)
-    _add(using, {(effect.identity, _day(day)): {"missing": n} for day, n in days.items() if day})
+    _add(using, {(effect.identity, day): {"missing": n} for day, n in days.items() if day})
 
 
 def note_standing(
@@ -54,14 +54,16 @@ def note_standing(
     with transaction.atomic(using=using):
         whole.update(**dict.fromkeys(columns, 0))
         for day, kinds in days.items():
-            if not day or (first is not None and _day(day) < first):
+            if not day or (first is not None and date.fromisoformat(day) < first):
                 continue
             counts: Counter[str] = Counter()
             for kind, count in kinds.items():
                 if kind in PAST_THE_GRACE:
                     counts[PAST_THE_GRACE[kind]] += count  # type: ignore[index]  # by its value
             if counts:
-                rows.update_or_create(effect=effect.identity, day=_day(day), defaults=counts)
+                rows.update_or_create(
+                    effect=effect.identity, day=date.fromisoformat(day), defaults=counts
+                )
 
 
 def follow(using: str, _turn: Turn) -> Swept:
@@ -148,7 +150,3 @@ def _add(using: str, counts: Mapping[Key, Mapping[str, int]]) -> None:
         row, made = rows.get_or_create(effect=effect, day=day, defaults=columns)
         if not made:
             rows.filter(pk=row.pk).update(**{name: F(name) + n for name, n in columns.items()})
-
-
-def _day(text: str) -> date:
-    return date.fromisoformat(text)

@@ -38,7 +38,7 @@ class Walk(models.Model):
     seen = models.PositiveBigIntegerField(default=0)
     promised = models.PositiveBigIntegerField(default=0)
     reopened = models.PositiveBigIntegerField(default=0)
-    days = AnyJSON(default=dict, help_text="how many of each kind, by the day they are owed since")
+    days = AnyJSON(default=dict, help_text="how many of each kind, by the day since")
     problem = models.TextField(blank=True, default="", help_text="why it did not come further")
 
     ended_at = models.DateTimeField(null=True, help_text="when the last whole walk ended")
@@ -111,9 +111,6 @@ RESTS: tuple[timedelta, ...] = (timedelta(hours=1), timedelta(days=1), timedelta
 """How long after its end what is still owed rests, before it is reopened for the n-th time."""
 
 
-def day_of(since: Any) -> str:
-    """The day in UTC as `Walk.days` spells it; "" where nobody knows since when it is owed."""
-    if since is None:
-        return ""
-    day: date = in_utc(since).date() if isinstance(since, datetime) else since
-    return day.isoformat()
+def day_of(since: Any) -> date | None:
+    """The day in UTC of a date or an instant; None where nobody knows since when it is owed."""
+    return in_utc(since).date() if isinstance(since, datetime) else since

@@ -16,7 +16,8 @@ from datetime import datetime
 from time import monotonic
 from typing import Any
 
-from django.db.models import Q
+from django.db import transaction
+from django.db.models import Q, QuerySet
 
 from ..clock import DbNow, read_clock
 from ..conf import settings
@@ -159,29 +160,34 @@ def _note(walk: Walk, within: Sequence[Found], mended: Sequence[Found], stretch:
     walk.promised += new
     walk.reopened += len(mended) - new
     days: dict[str, dict[str, int]] = walk.days
-    for (day, finding), count in Counter(
-        (day_of(found.owing.since), str(found.finding)) for found in within
-    ).items():
-        of_day = days.setdefault(day, {})
+    kinds = Counter((day_of(found.owing.since), found.finding) for found in within)
+    for (day, finding), count in kinds.items():
+        of_day = days.setdefault(day.isoformat() if day else "", {})
         of_day[finding] = of_day.get(finding, 0) + count
     if within:
         walk.place = within[-1].owing.place
 
 
 def _save(walk: Walk, using: str) -> bool:
-    mine = Walk.objects.using(using).filter(pk=walk.pk, began_at=walk.began_at, is_under_way=True)
     columns = ("place", "seen", "promised", "reopened", "days")
-    return mine.update(**{name: getattr(walk, name) for name in columns}) == 1
+    return _mine(walk, using).update(**{name: getattr(walk, name) for name in columns}) == 1
 
 
 def _end(effect: Effect[Any, Any], using: str, walk: Walk, span: Span) -> None:
     found: Counter[str] = Counter()
     for kinds in walk.days.values():
         found.update(kinds)
-    mine = Walk.objects.using(using).filter(pk=walk.pk, began_at=walk.began_at, is_under_way=True)
-    if mine.update(is_under_way=False, ended_at=DbNow(), found=dict(found)) != 1:
-        return
-    coverage.note_standing(effect, using, walk.days, span.begins)
+    with transaction.atomic(using=using):
+        ended = {"is_under_way": False, "ended_at": DbNow(), "found": dict(found)}
+        if _mine(walk, using).update(**ended) != 1:
+            return
+        coverage.note_standing(effect, using, walk.days, span.begins)
     told = ", ".join(f"{kind} {count}" for kind, count in found.most_common())
     level = logging.WARNING if found[Finding.CONTRADICTION] else logging.INFO
     logger.log(level, "reconciled %s, %s: %s", effect.name, walk.tier, told or "nothing is owed")
+
+
+def _mine(walk: Walk, using: str) -> QuerySet[Walk]:
+    """The row, while this walk goes on: another process may have come to its end, and begun anew."""
+    rows = Walk.objects.using(using)
+    return rows.filter(pk=walk.pk, began_at=walk.began_at, is_under_way=True)

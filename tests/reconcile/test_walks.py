@@ -79,14 +79,18 @@ def test_a_walk_that_was_killed_after_it_promised_promises_nothing_twice(charge)
 
 
 def test_a_walk_that_another_has_ended_writes_nothing_more(charge):
-    """Two at once are two who look; the slower one must not turn the next walk back."""
+    """Two at once are two who look; the slower one must not end, or move, the next walk."""
     an_order()
     slow = walk.due_walk(charge, "default", Tier.ALL)
     walk.go_on(charge, "default", walk.due_walk(charge, "default", Tier.ALL), monotonic() + 60)
+    Walk.objects.update(began_at=None)
+    following = walk.due_walk(charge, "default", Tier.ALL)
 
     walk.go_on(charge, "default", slow, monotonic() + 60)
 
-    assert Walk.objects.get().seen == 1
+    row = Walk.objects.get()
+    assert (row.is_under_way, row.began_at) == (True, following.began_at)
+    assert (row.seen, row.place) == (0, None)
 
 
 def test_the_hourly_walk_sees_what_began_lately_and_the_daily_one_everything(charge):

@@ -236,8 +236,8 @@ PEOPLE_AND_CLOCK: tuple[Mutant, ...] = (
     mutant(
         "redrive what runs",
         "P6: a person's click takes a run from its worker",
-        ("outbox/states.py", "if State.PENDING in MOVES[s] and s is not State.RUNNING)",
-         "if State.PENDING in MOVES[s])"),
+        ("outbox/states.py", "_REOPENED_BY_CODE = (State.RUNNING, State.SUCCEEDED)",
+         "_REOPENED_BY_CODE = (State.SUCCEEDED,)"),
         ("outbox/remedy.py", "filter(state=state, claim_token=None)", "filter(state=state)"),
         ("outbox/remedy.py", '"state": State.PENDING,\n',
          '"state": State.PENDING, "claim_token": None, "lease_expires_at": None,\n'),
