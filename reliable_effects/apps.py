@@ -19,8 +19,12 @@ class ReliableEffectsConfig(AppConfig):
         from . import checks  # noqa: F401, PLC0415  # registers itself; models are loaded by now
         from .outbox.emit import OutboxWriter  # noqa: PLC0415
         from .reconcile import sweeps as owed_sweeps  # noqa: PLC0415
+        from .schedule import tick  # noqa: PLC0415
+        from .schedule.jobs import JobWriter  # noqa: PLC0415
 
         registry.use(OutboxWriter())
+        registry.use_scheduler(JobWriter())
+        tick.register()
         owed_sweeps.register()
         # Events first: effects are declared on them. An import error is raised as it is.
         autodiscover_modules("events")
