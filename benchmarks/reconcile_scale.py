@@ -39,7 +39,7 @@ logging.getLogger("reliable_effects").setLevel(logging.ERROR)
 ROWS = 1_000_000
 RECENT = 10_000  # of them began within the window
 UNACCOUNTED = 25
-RUNS = 3
+RUNS = 2
 EFFECT = "shop.charge_card"
 
 

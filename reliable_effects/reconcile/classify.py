@@ -23,6 +23,11 @@ from ..outbox.states import Reason, State
 from .findings import Finding
 from .owing import Owing, ask_again, query_of
 
+# Keys looked for in one statement. For thousands PostgreSQL reads the whole table, and MariaDB
+# makes a table of them (in_predicate_conversion_threshold).
+_PROBE = 500
+_NO_KEY = UUID(int=0)  # under which nothing stands
+
 
 class Standing(NamedTuple):
     """As much of a delivery as is needed to judge it, and to guard what is done to it."""
@@ -45,10 +50,12 @@ class Found(NamedTuple):
 
 def classify(effect: Effect[Any, Any], using: str, chunk: Sequence[Owing]) -> list[Found]:
     """What each of *chunk* is, in its order."""
-    by_key: dict[UUID | None, Standing] = {row.key: row for row in _standing(_rows(using, chunk))}
+    by_key = _under_keys(using, chunk)
     strays = [owing for owing in chunk if owing.key is not None and owing.key not in by_key]
     adopted = adoptable(effect, using, strays)
-    found = [_judge(owing, by_key.get(owing.key) or adopted.get(owing.pk)) for owing in chunk]
+    found = [
+        _judge(owing, by_key.get(owing.key or _NO_KEY) or adopted.get(owing.pk)) for owing in chunk
+    ]
     return _asked_again(effect, using, found)
 
 
@@ -81,9 +88,14 @@ def adoptable(effect: Effect[Any, Any], using: str, strays: Sequence[Owing]) -> 
     return best
 
 
-def _rows(using: str, chunk: Iterable[Owing]) -> DeliveryQuerySet:
+def _under_keys(using: str, chunk: Iterable[Owing]) -> dict[UUID, Standing]:
     keys = [owing.key for owing in chunk if owing.key is not None]
-    return Delivery.objects.using(using).filter(key__in=keys)
+    rows = Delivery.objects.using(using)
+    return {
+        row.key: row
+        for start in range(0, len(keys), _PROBE)
+        for row in _standing(rows.filter(key__in=keys[start : start + _PROBE]))
+    }
 
 
 def _standing(rows: DeliveryQuerySet) -> Iterable[Standing]:
