@@ -7,7 +7,7 @@ Keys are the field names of `Settings` in upper case. Every key has a default th
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from difflib import get_close_matches
 from functools import cache
@@ -50,7 +50,7 @@ class Settings:
     prune_period: timedelta = timedelta(minutes=10)
     unconsumed_after: timedelta = timedelta(seconds=60)  # due work and no claim: nobody is there
     sweep_in_workers: bool = True  # Celery workers sweep on a timer of their own
-    retention: timedelta = timedelta(days=7)  # of what ended well; nothing else is ever pruned
+    retention: timedelta = timedelta(days=7)  # of what ended well, where nothing else is said
 
     # What is stored
     payload_limit: int = 64 * 1024  # bytes of JSON
@@ -58,6 +58,11 @@ class Settings:
     redact: str = "reliable_effects.outbox.failures.redact"  # dotted path: str -> str
     trace_id: str = ""  # dotted path to () -> str: the caller's trace id, stored with each event
     release: str = ""  # your release's name, stored with each attempt that went wrong
+
+    # What is deleted one day, and measured
+    retention_by_state: Mapping[str, timedelta | None] = field(
+        default_factory=dict
+    )  # see retention
 
 
 def settings() -> Settings:
@@ -77,7 +82,8 @@ def _read() -> Settings:
     given: Any = getattr(project, NAME, {})
     if not isinstance(given, Mapping):
         raise ImproperlyConfigured(f"{NAME} is a {type(given).__name__}; it needs to be a dict.")
-    kinds = {field.name.upper(): type(field.default) for field in fields(Settings)}
+    defaults = Settings()
+    kinds = {f.name.upper(): type(getattr(defaults, f.name)) for f in fields(Settings)}
     values: dict[str, Any] = {}
     for key, value in given.items():
         if key not in kinds:
@@ -139,6 +145,39 @@ def _of_limit(size: int) -> str:
     return "" if size <= _LARGEST else f"it may be at most {_LARGEST}: rows are no file store."
 
 
+# What may have a retention of its own: what waits, runs or is uncertain is never deleted.
+_OF_SKIPPED = ("NOT_NEEDED", "EXPIRED", "EFFECT_SKIPPED", "SUBJECT_GONE")
+_OF_POISONED = (
+    "ATTEMPTS_SPENT", "REFUSED", "KILLED_WORKERS", "TIMED_OUT", "UNKNOWN_EFFECT", "UNREADABLE",
+    "SUBJECT_GONE", "SNOOZED_OUT", "STILL_OWED",
+)  # fmt: skip
+RETENTION_KEYS = (
+    "SUCCEEDED",
+    "CANCELLED",
+    "SKIPPED",
+    *(f"SKIPPED:{reason}" for reason in _OF_SKIPPED),
+    "POISONED",
+    *(f"POISONED:{reason}" for reason in _OF_POISONED),
+)
+
+
+def problem_of_retentions(spans: Mapping[Any, Any]) -> str:
+    """What is wrong with *spans* by state, or by state and reason; "" where nothing is."""
+    for key, span in spans.items():
+        if key not in RETENTION_KEYS:
+            close = get_close_matches(str(key).upper(), RETENTION_KEYS, n=1)
+            meant = f"Did you mean {close[0]!r}?" if close else "Write 'SKIPPED:EXPIRED', for one."
+            return f"{key!r} ends nothing that may be deleted by age. {meant}"
+        if span is None:
+            continue
+        if not isinstance(span, timedelta) or span <= timedelta(0) or span > LONGEST_SPAN:
+            return (
+                f"{key!r} needs a positive timedelta of at most {LONGEST_SPAN.days} days, or None"
+                " to keep them for ever."
+            )
+    return ""
+
+
 _LONGEST_QUEUE = 100  # characters, in a row
 _LARGEST = 16 * 1024 * 1024  # bytes
 
@@ -151,6 +190,7 @@ _PROBLEMS: dict[str, Callable[[Any], str]] = {
     "TRACE_ID": lambda path: path and _of_path(path),
     "PAYLOAD_LIMIT": _of_limit,
     "ERROR_LIMIT": _of_limit,
+    "RETENTION_BY_STATE": problem_of_retentions,
 }
 
 
