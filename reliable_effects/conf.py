@@ -59,10 +59,9 @@ class Settings:
     trace_id: str = ""  # dotted path to () -> str: the caller's trace id, stored with each event
     release: str = ""  # your release's name, stored with each attempt that went wrong
 
-    # What is deleted one day, and measured
-    retention_by_state: Mapping[str, timedelta | None] = field(
-        default_factory=dict
-    )  # see retention
+    # What is deleted one day, and what is measured
+    retention_by_state: Mapping[str, timedelta | None] = field(default_factory=dict)
+    instruments: tuple[str, ...] = ()  # "prometheus", "opentelemetry": each needs its extra
 
 
 def settings() -> Settings:
@@ -73,6 +72,12 @@ def settings() -> Settings:
         ImproperlyConfigured: a key is unknown, or a value has the wrong type; both are named.
     """
     return _read()
+
+
+def trace_id_path() -> str:
+    """The dotted path to what gives a trace id; "" where nothing does."""
+    known = settings()
+    return _TRACEPARENT if "opentelemetry" in known.instruments else known.trace_id
 
 
 @cache
@@ -91,6 +96,9 @@ def _read() -> Settings:
             did_you_mean = f" Did you mean {close[0]!r}?" if close else ""
             raise ImproperlyConfigured(f"Unknown key {key!r} in {NAME}.{did_you_mean}")
         values[key.lower()] = _checked(key, value, kinds[key])
+    if values.get("trace_id") and "opentelemetry" in values.get("instruments", ()):
+        problem = "INSTRUMENTS has 'opentelemetry', which keeps its own there; leave one out."
+        raise _wrong("TRACE_ID", values["trace_id"], problem)
     return Settings(**values)
 
 
@@ -141,6 +149,15 @@ def _of_path(path: str) -> str:
     return "" if "." in path else "it needs to be the dotted path of a function."
 
 
+def _of_instruments(names: tuple[Any, ...]) -> str:
+    for name in names:
+        if name not in INSTRUMENTS:
+            close = get_close_matches(str(name).lower(), INSTRUMENTS, n=1)
+            did_you_mean = f" Did you mean {close[0]!r}?" if close else ""
+            return f"there is no {name!r}; there are {', '.join(INSTRUMENTS)}.{did_you_mean}"
+    return ""
+
+
 def _of_limit(size: int) -> str:
     return "" if size <= _LARGEST else f"it may be at most {_LARGEST}: rows are no file store."
 
@@ -179,6 +196,12 @@ def problem_of_retentions(spans: Mapping[Any, Any]) -> str:
 
 
 _LONGEST_QUEUE = 100  # characters, in a row
+INSTRUMENTS = {
+    "prometheus": "reliable_effects.watch.prometheus",
+    "opentelemetry": "reliable_effects.watch.tracing",
+}
+"""What may be in INSTRUMENTS, and the module that is it."""
+_TRACEPARENT = f"{INSTRUMENTS['opentelemetry']}.traceparent"
 _LARGEST = 16 * 1024 * 1024  # bytes
 
 # What a type does not say. Paths are imported on first use: at this time apps may not be loaded.
@@ -191,6 +214,7 @@ _PROBLEMS: dict[str, Callable[[Any], str]] = {
     "PAYLOAD_LIMIT": _of_limit,
     "ERROR_LIMIT": _of_limit,
     "RETENTION_BY_STATE": problem_of_retentions,
+    "INSTRUMENTS": _of_instruments,
 }
 
 
