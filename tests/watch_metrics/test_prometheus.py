@@ -128,6 +128,15 @@ def test_how_late_it_is_is_measured_by_queue(measuring, make_effect):
     assert measuring("due_to_start_seconds_bucket", le="60.0", **of_queue) == 1
 
 
+def test_a_question_to_verify_is_no_run(measuring, make_effect):
+    """It would make the effect look quicker than it is."""
+    effect = make_effect(verify=lambda *_: True)
+    carry_out(uncertain_delivery(effect))
+
+    assert measuring("delivered_total", effect=effect.name, outcome="succeeded") == 1
+    assert measuring("run_seconds_count", effect=effect.name) == 0
+
+
 @pytest.mark.usefixtures("measuring")
 def test_a_success_may_still_be_written_with_the_next_claim(make_effect):
     """Else to count would cost each delivery a round trip."""
