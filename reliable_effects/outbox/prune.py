@@ -43,10 +43,10 @@ _COLUMNS = ("effect", "event_id", "finished_at", "state", "reason")
 
 @dataclass(slots=True)
 class _Mark:
-    """How far a walk has come: the last row's place in its order, and when it had begun."""
+    """How far a walk has come: the last row's place in its order, and when it first saw the end."""
 
-    after: tuple[Any, ...]
-    begun: float
+    after: tuple[Any, ...] | None = None
+    seen_the_end: float | None = None  # by the monotonic clock
 
 
 _marks: dict[tuple[str, str], _Mark] = {}
@@ -203,18 +203,18 @@ def _on_from_its_mark(walk: _Walk, seconds: float, swept: Swept) -> Iterator[lis
     """
     place = (walk.rows.db, walk.name)
     now = monotonic()
-    bound = now + seconds
     mark = _marks.get(place)
-    if mark is None or now - mark.begun > _ANEW:
-        mark = _Mark((), now)
-    for batch in walk.batches(mark.after or None):
+    if mark is None or now - (mark.seen_the_end or now) > _ANEW:
+        mark = _marks[place] = _Mark()
+    for batch in walk.batches(mark.after):
         swept.seen += len(batch)
         yield batch
         mark.after = walk.place(batch[-1])
-        _marks[place] = mark
-        if len(batch) == _BATCH and monotonic() > bound:
+        if len(batch) == _BATCH and monotonic() > now + seconds:
             swept.truncated = True
             return
+    if mark.seen_the_end is None:
+        mark.seen_the_end = now
 
 
 # What is asked, and deleted

@@ -123,7 +123,7 @@ def test_rows_of_other_tables_are_told_by_their_name(order, monkeypatch):
         ("shop.Ordre:1", "x", "Did you mean 'shop.order'"),
         ("shop.Order", "x", "shop.User:42"),
         ("shop.Order:anna", "x", "no primary key"),
-        ("shop.Order:1", "  ", "why="),
+        ("shop.Order:1", "  ", "--why"),
     ],
 )
 def test_what_makes_no_sense_is_refused(subject, why, said, order):
@@ -134,6 +134,14 @@ def test_what_makes_no_sense_is_refused(subject, why, said, order):
         run(subject, "--yes", why=why)
 
     assert payloads() == [{"name": "Ada"}] * 2
+
+
+def test_a_database_that_is_not_swept_is_refused(order):
+    """A typo must not look like a database without the person."""
+    with pytest.raises(CommandError, match="DATABASES"):
+        call_command(
+            "effects_forget", f"shop.Order:{order.pk}", why="x", database="nowhere", yes=True
+        )
 
 
 def test_one_bad_name_among_others_leaves_all_as_they_are(order):

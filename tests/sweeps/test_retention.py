@@ -217,7 +217,7 @@ def test_what_was_owed_is_asked_about_again_some_hours_later(make_effect, monkey
         return Order.objects.filter(charge_id="")
 
     row = ended(8, succeeded_delivery, charge, subject=Order.objects.create())
-    now = [0.0]
+    now = [1.0]
     monkeypatch.setattr(prune_module, "monotonic", lambda: now[0])
     prune("default")
     Order.objects.update(charge_id="ch_1")
@@ -230,6 +230,28 @@ def test_what_was_owed_is_asked_about_again_some_hours_later(make_effect, monkey
     assert second.seen == 0
     assert kept == {row.pk}
     assert not remain()
+
+
+def test_a_walk_that_takes_longer_comes_to_its_end_all_the_same(make_effect, monkeypatch):
+    """It begins again only when it is through; else what is far behind would never be reached."""
+    charge = make_effect()
+
+    @charge.owed(since="placed_at", grace=SECOND, debt=ONCE)
+    def unpaid():
+        return Order.objects.filter(charge_id="")
+
+    for _ in range(4):
+        ended(9, succeeded_delivery, charge, subject=Order.objects.create())
+    gone = ended(8, succeeded_delivery)
+    monkeypatch.setattr(prune_module, "_BATCH", 1)
+    ticks = iter(range(1, 1000))
+    monkeypatch.setattr(prune_module, "monotonic", lambda: next(ticks) * prune_module._ANEW)
+
+    for _ in range(5):
+        prune("default")
+
+    assert gone.pk not in remain()
+    assert len(remain()) == 4
 
 
 def test_what_others_are_kept_for_is_passed_once(make_effect):

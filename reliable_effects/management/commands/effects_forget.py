@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+from collections.abc import Sequence
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -32,15 +33,19 @@ class Command(BaseCommand):
         parser.add_argument("--yes", action="store_true", help="do not ask")
 
     def handle(self, **options: Any) -> None:
-        aliases = [options["database"]] if options["database"] else list(settings().databases)
-        wanted = [(alias, subject) for alias in aliases for subject in options["subject"]]
+        aliases = settings().databases
+        if options["database"]:
+            if options["database"] not in aliases:
+                raise CommandError(
+                    f"{options['database']!r} is not in RELIABLE_EFFECTS['DATABASES']."
+                )
+            aliases = (options["database"],)
+        if not options["why"].strip():
+            raise CommandError("--why is empty; say why, for whoever reads the log.")
+        # All of them are looked up before the first is touched.
+        wanted = [pair for subject in options["subject"] for pair in _found(subject, aliases)]
         asked = {"why": options["why"], "by": _who(), "even_pending": options["even_pending"]}
-        try:
-            for alias, subject in wanted:  # all of them before the first is touched
-                named(subject, alias if alias in settings().databases else aliases[0])
-            told = [forget(s, using=alias, dry_run=True, **asked) for alias, s in wanted]
-        except ValueError as error:
-            raise CommandError(str(error)) from error
+        told = [forget(s, using=alias, dry_run=True, **asked) for alias, s in wanted]
         for (alias, subject), forecast in zip(wanted, told, strict=True):
             self._say(alias, subject, forecast)
         if options["dry_run"] or not any(map(_changes, told)):
@@ -88,6 +93,21 @@ class Command(BaseCommand):
         except EOFError:
             return False  # nobody is there to answer
         return answer.strip().lower() in ("y", "yes")
+
+
+def _found(subject: str, aliases: Sequence[str]) -> list[tuple[str, str]]:
+    """Where *subject* is known: a model that is gone may have left rows on one database only."""
+    found, problems = [], []
+    for alias in aliases:
+        try:
+            named(subject, alias)
+        except ValueError as problem:
+            problems.append(str(problem))
+        else:
+            found.append((alias, subject))
+    if not found:
+        raise CommandError(problems[0])
+    return found
 
 
 def _changes(forgotten: Forgotten) -> int:
