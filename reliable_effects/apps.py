@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 
 from django.apps import AppConfig, apps
+from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import autodiscover_modules
 
+from .conf import INSTRUMENTS, NAME, settings
 from .effects.registry import registry
 
 
@@ -33,3 +36,26 @@ class ReliableEffectsConfig(AppConfig):
             module = sys.modules.get(f"{config.name}.events")
             if module is not None:
                 registry.read_annotations(module)
+        _start_instruments()
+
+
+def _start_instruments() -> None:
+    """
+    What INSTRUMENTS names, each from the one module that knows its library.
+
+    Raises:
+        ImproperlyConfigured: its library is not installed.
+    """
+    try:
+        names = settings().instruments
+    except ImproperlyConfigured:
+        return  # a check says what is wrong, and all that is
+    for name in names:
+        try:
+            module = import_module(INSTRUMENTS[name])
+        except ImportError as error:
+            raise ImproperlyConfigured(
+                f"{NAME}['INSTRUMENTS'] has {name!r}, and {error.name} cannot be imported."
+                f" pip install django-reliable-effects[{name}]"
+            ) from error
+        module.start()

@@ -7,7 +7,7 @@ Keys are the field names of `Settings` in upper case. Every key has a default th
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from difflib import get_close_matches
 from functools import cache
@@ -50,7 +50,7 @@ class Settings:
     prune_period: timedelta = timedelta(minutes=10)
     unconsumed_after: timedelta = timedelta(seconds=60)  # due work and no claim: nobody is there
     sweep_in_workers: bool = True  # Celery workers sweep on a timer of their own
-    retention: timedelta = timedelta(days=7)  # of what ended well; nothing else is ever pruned
+    retention: timedelta = timedelta(days=7)  # of what ended well, where nothing else is said
 
     # Reconciliation: what the owed queries name, and nobody has promised
     reconcile_period: timedelta = timedelta(hours=1)  # of the walk over what is recent
@@ -70,6 +70,10 @@ class Settings:
     tick_period: timedelta = timedelta(seconds=15)  # how late a job may be found due
     tick_limit: int = 1000  # jobs of one table that one tick emits: what was missed comes by and by
 
+    # What is deleted one day, and what is measured
+    retention_by_state: Mapping[str, timedelta | None] = field(default_factory=dict)
+    instruments: tuple[str, ...] = ()  # "prometheus", "opentelemetry": each needs its extra
+
 
 def settings() -> Settings:
     """
@@ -81,6 +85,12 @@ def settings() -> Settings:
     return _read()
 
 
+def trace_id_path() -> str:
+    """The dotted path to what gives a trace id; "" where nothing does."""
+    known = settings()
+    return _TRACEPARENT if "opentelemetry" in known.instruments else known.trace_id
+
+
 @cache
 def _read() -> Settings:
     from django.conf import settings as project  # noqa: PLC0415  # not configured at import time
@@ -88,7 +98,8 @@ def _read() -> Settings:
     given: Any = getattr(project, NAME, {})
     if not isinstance(given, Mapping):
         raise ImproperlyConfigured(f"{NAME} is a {type(given).__name__}; it needs to be a dict.")
-    kinds = {field.name.upper(): type(field.default) for field in fields(Settings)}
+    defaults = Settings()
+    kinds = {f.name.upper(): type(getattr(defaults, f.name)) for f in fields(Settings)}
     values: dict[str, Any] = {}
     for key, value in given.items():
         if key not in kinds:
@@ -96,6 +107,9 @@ def _read() -> Settings:
             did_you_mean = f" Did you mean {close[0]!r}?" if close else ""
             raise ImproperlyConfigured(f"Unknown key {key!r} in {NAME}.{did_you_mean}")
         values[key.lower()] = _checked(key, value, kinds[key])
+    if values.get("trace_id") and "opentelemetry" in values.get("instruments", ()):
+        problem = "INSTRUMENTS has 'opentelemetry', which keeps its own there; leave one out."
+        raise _wrong("TRACE_ID", values["trace_id"], problem)
     return Settings(**values)
 
 
@@ -146,11 +160,59 @@ def _of_path(path: str) -> str:
     return "" if "." in path else "it needs to be the dotted path of a function."
 
 
+def _of_instruments(names: tuple[Any, ...]) -> str:
+    for name in names:
+        if name not in INSTRUMENTS:
+            close = get_close_matches(str(name).lower(), INSTRUMENTS, n=1)
+            did_you_mean = f" Did you mean {close[0]!r}?" if close else ""
+            return f"there is no {name!r}; there are {', '.join(INSTRUMENTS)}.{did_you_mean}"
+    return ""
+
+
 def _of_limit(size: int) -> str:
     return "" if size <= _LARGEST else f"it may be at most {_LARGEST}: rows are no file store."
 
 
+# What may have a retention of its own: what waits, runs or is uncertain is never deleted.
+_OF_SKIPPED = ("NOT_NEEDED", "EXPIRED", "EFFECT_SKIPPED", "SUBJECT_GONE")
+_OF_POISONED = (
+    "ATTEMPTS_SPENT", "REFUSED", "KILLED_WORKERS", "TIMED_OUT", "UNKNOWN_EFFECT", "UNREADABLE",
+    "SUBJECT_GONE", "SNOOZED_OUT", "STILL_OWED",
+)  # fmt: skip
+RETENTION_KEYS = (
+    "SUCCEEDED",
+    "CANCELLED",
+    "SKIPPED",
+    *(f"SKIPPED:{reason}" for reason in _OF_SKIPPED),
+    "POISONED",
+    *(f"POISONED:{reason}" for reason in _OF_POISONED),
+)
+
+
+def problem_of_retentions(spans: Mapping[Any, Any]) -> str:
+    """What is wrong with *spans* by state, or by state and reason; "" where nothing is."""
+    for key, span in spans.items():
+        if key not in RETENTION_KEYS:
+            close = get_close_matches(str(key).upper(), RETENTION_KEYS, n=1)
+            meant = f"Did you mean {close[0]!r}?" if close else "Write 'SKIPPED:EXPIRED', for one."
+            return f"{key!r} ends nothing that may be deleted by age. {meant}"
+        if span is None:
+            continue
+        if not isinstance(span, timedelta) or span <= timedelta(0) or span > LONGEST_SPAN:
+            return (
+                f"{key!r} needs a positive timedelta of at most {LONGEST_SPAN.days} days, or None"
+                " to keep them for ever."
+            )
+    return ""
+
+
 _LONGEST_QUEUE = 100  # characters, in a row
+INSTRUMENTS = {
+    "prometheus": "reliable_effects.watch.prometheus",
+    "opentelemetry": "reliable_effects.watch.tracing",
+}
+"""What may be in INSTRUMENTS, and the module that is it."""
+_TRACEPARENT = f"{INSTRUMENTS['opentelemetry']}.traceparent"
 _LARGEST = 16 * 1024 * 1024  # bytes
 
 # What a type does not say. Paths are imported on first use: at this time apps may not be loaded.
@@ -162,6 +224,8 @@ _PROBLEMS: dict[str, Callable[[Any], str]] = {
     "TRACE_ID": lambda path: path and _of_path(path),
     "PAYLOAD_LIMIT": _of_limit,
     "ERROR_LIMIT": _of_limit,
+    "RETENTION_BY_STATE": problem_of_retentions,
+    "INSTRUMENTS": _of_instruments,
 }
 
 

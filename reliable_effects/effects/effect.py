@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import (
@@ -24,7 +24,14 @@ from .context import EffectContext
 from .event import Event
 from .keys import debt_key, delivery_key
 from .names import checked_names, declared_at
-from .options import Options, SubjectGone, check_options, refuse_deferred
+from .options import (
+    Options,
+    Retention,
+    SubjectGone,
+    check_options,
+    check_retention,
+    refuse_deferred,
+)
 from .owed import ONCE, Debt, OwedQuery
 from .registry import Emitted, registry
 
@@ -52,6 +59,7 @@ class Effect(Generic[S, P]):
     harmless_to_repeat: bool
     atomic: bool
     subject_gone: SubjectGone
+    retention: Retention | None = None
     owed_query: OwedQuery | None = field(default=None, repr=False)
     _max_attempts: int | None = None
     _timeout: timedelta | None = None
@@ -143,6 +151,11 @@ class Effect(Generic[S, P]):
             )
         if self.event.subject is None:
             raise ValueError(f"Effect {self.name!r} has no subject; only a row can owe something.")
+        if isinstance(self.retention, Mapping) and self.retention.get("CANCELLED") is not None:
+            raise ValueError(
+                f"Effect {self.name!r}: retention= has 'CANCELLED', and an owed query follows. What"
+                " a person cancelled is how we know not to find it owed again: leave it out."
+            )
         if debt is not ONCE and not callable(debt):
             raise TypeError(
                 f"Effect {self.name!r}: debt={debt!r}; give ONCE, or a function from the subject to"
@@ -217,6 +230,7 @@ def effect(
     harmless_to_repeat: bool = False,
     atomic: bool = False,
     subject_gone: SubjectGone = "poison",
+    retention: Retention | None = None,
 ) -> Callable[[Callable[[Any, EffectContext[Any]], None]], Effect[Any, Any]]:
     """
     Declare an effect: `@effect("shop.charge_card", on=order_placed)`.
@@ -233,13 +247,21 @@ def effect(
     harmless_to_repeat: run again after it succeeded it changes nothing, so it may be claimed and
     completed in groups. atomic: its writes and its completion are one transaction.
     subject_gone: where the subject's row is deleted: "poison", "skip", or "run" (it gets None).
+    retention: how long what ended well is kept, or spans by state as in RETENTION_BY_STATE.
 
     Raises:
         TypeError, ValueError: at decoration, naming the argument.
     """
     declared = checked_names("effect", name, aliases)
     place = declared_at(1)
-    spans = {"timeout": timeout, "max_runtime": max_runtime, "expires_after": expires_after}
+    spans: dict[str, Any] = {
+        "timeout": timeout,
+        "max_runtime": max_runtime,
+        "expires_after": expires_after,
+    }
+    check_retention(name, retention)
+    if isinstance(retention, timedelta):
+        spans["retention"] = retention
     if on is not None and subject is not None:
         raise ValueError(f"Effect {name!r}: on= has a subject already; leave subject= out.")
     if harmless_to_repeat and (atomic or verify is not None):
@@ -274,6 +296,7 @@ def effect(
             harmless_to_repeat=harmless_to_repeat,
             atomic=atomic,
             subject_gone=subject_gone,
+            retention=retention,
             _max_attempts=max_attempts,
             _timeout=timeout,
             _queue=queue,

@@ -32,7 +32,7 @@ class AnyJSON(models.JSONField):
 
 
 class OutboxEvent(models.Model):
-    """A fact that was committed together with the change it announces. Never updated."""
+    """A fact that was committed together with the change it announces. Only `forget` updates it."""
 
     id = models.UUIDField(primary_key=True, editable=False)
     name = models.CharField(max_length=200)

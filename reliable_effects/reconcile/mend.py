@@ -23,6 +23,7 @@ from ..clock import DbNow, in_utc, read_clock
 from ..conf import settings
 from ..effects.effect import Effect
 from ..effects.keys import new_event_id
+from ..effects.payloads import BLANKED
 from ..outbox import tell
 from ..outbox.insert import insert_where_free
 from ..outbox.models import Delivery, OutboxEvent
@@ -245,7 +246,7 @@ def _events_for(
         subject_model__in=(event.subject_label, *event.subject_aliases),
         subject_pk__in=[each.owing.pk for each in found],
         name__in={event.name, *event.aliases, effect.name, *effect.aliases},
-    )
+    ).exclude(version=BLANKED)  # its payload was forgotten at somebody's request
     newest = dict(rows.order_by("emitted_at", "pk").values_list("subject_pk", "pk"))
     lost = [each.owing.pk for each in found if each.owing.pk not in newest]
     made = [_made_up(effect, pk, subjects[pk]) for pk in lost]

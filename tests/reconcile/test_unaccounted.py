@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from reliable_effects import Event
 from reliable_effects.effects.keys import debt_key
+from reliable_effects.effects.payloads import BLANKED
 from reliable_effects.outbox.models import Delivery, OutboxEvent
 from reliable_effects.outbox.states import State
 from reliable_effects.reconcile.models import Tier
@@ -61,6 +62,16 @@ def test_an_event_that_is_lost_is_made_up(make_owed):
     event = the_delivery(charge, order).event
     assert (event.source, event.payload) == ("reconcile", {"status": "placed"})
     assert (event.subject_model, event.subject_pk) == ("shop.order", str(order.pk))
+
+
+def test_an_event_whose_payload_was_forgotten_is_not_taken(charge):
+    """No effect could read it."""
+    order = an_order()
+    forgotten = an_event(order, name=charge.name, version=BLANKED)
+
+    reconciled(charge)
+
+    assert the_delivery(charge, order).event_id != forgotten.pk
 
 
 def test_within_the_grace_nobody_is_alarmed(charge):

@@ -71,6 +71,7 @@ def a_view(order: Order, entry: LedgerEntry) -> None:
     harmless_to_repeat=False,
     atomic=False,
     subject_gone="skip",
+    retention={"SUCCEEDED": timedelta(days=30), "POISONED": None},
 )
 def receipt(order: Order, ctx: EffectContext[Placed]) -> None:
     assert_type(ctx.payload, Placed)

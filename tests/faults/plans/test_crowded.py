@@ -236,6 +236,19 @@ def test_prune_goes_by_the_end_and_deletes_by_id(settings, evidence):
     evidence.add()
 
 
+def test_poison_with_a_retention_is_walked_by_its_id(settings, evidence):
+    """It lies in no order of its end, so each is read once, a batch at a time."""
+    settings.RELIABLE_EFFECTS |= {"RETENTION_BY_STATE": {"POISONED": timedelta(seconds=1)}}
+
+    with touched() as found:
+        swept = prune.prune("default")
+
+    assert swept.done == POISONED
+    allowed = {FINISHED, PRIMARY, EVENT, "re_event_emitted_at", "ALL OF reliable_effects_attempt"}
+    within(found, 6 * POISONED + 1000, allowed | OF_EVENT | ASIDE)
+    evidence.add()
+
+
 # What alarms and people ask
 
 
