@@ -242,11 +242,15 @@ def _events_for(
 ) -> dict[str, UUID]:
     """The newest event of each subject; where it has none any more, one that is made up now."""
     event = effect.event
-    rows = OutboxEvent.objects.using(using).filter(
-        subject_model__in=(event.subject_label, *event.subject_aliases),
-        subject_pk__in=[each.owing.pk for each in found],
-        name__in={event.name, *event.aliases, effect.name, *effect.aliases},
-    ).exclude(version=BLANKED)  # its payload was forgotten at somebody's request
+    rows = (
+        OutboxEvent.objects.using(using)
+        .filter(
+            subject_model__in=(event.subject_label, *event.subject_aliases),
+            subject_pk__in=[each.owing.pk for each in found],
+            name__in={event.name, *event.aliases, effect.name, *effect.aliases},
+        )
+        .exclude(version=BLANKED)
+    )  # its payload was forgotten at somebody's request
     newest = dict(rows.order_by("emitted_at", "pk").values_list("subject_pk", "pk"))
     lost = [each.owing.pk for each in found if each.owing.pk not in newest]
     made = [_made_up(effect, pk, subjects[pk]) for pk in lost]
