@@ -22,7 +22,7 @@ from .conftest import (
     trial,
 )
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 
 
 @pytest.mark.parametrize("make", [due_job, trial], ids=["ours", "typed"])

@@ -37,7 +37,8 @@ from .conftest import (
     ticked,
 )
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
+COMMITS = pytest.mark.django_db(transaction=True)
 
 
 class Boom(Exception):
@@ -376,6 +377,7 @@ def test_who_comes_too_late_is_told_what_it_is():
 # In effects
 
 
+@COMMITS
 def test_a_repeated_run_of_an_effect_schedules_nothing_twice(order, make_effect):
     """Also when what the first run scheduled has ended by then."""
     runs = []
@@ -396,6 +398,7 @@ def test_a_repeated_run_of_an_effect_schedules_nothing_twice(order, make_effect)
     assert ScheduledJob.objects.count() == 1
 
 
+@COMMITS
 def test_a_worker_whose_lease_is_over_schedules_nothing(order, make_effect):
     """What it wrote would stand beside what the next one writes."""
     errors = []
@@ -418,6 +421,7 @@ def test_a_worker_whose_lease_is_over_schedules_nothing(order, make_effect):
 # Two at once
 
 
+@COMMITS
 @pytest.mark.skipif(connection.vendor == "sqlite", reason="one writer at a time")
 @pytest.mark.parametrize("commits", [True, False])
 def test_of_two_that_schedule_one_key_at_once_one_is_told_that_it_stands(order, commits):

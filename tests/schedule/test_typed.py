@@ -20,6 +20,7 @@ from reliable_effects.outbox.states import State
 from reliable_effects.schedule.forget import forget_ended
 from reliable_effects.schedule.states import JobState
 from reliable_effects.schedule.tables import TypedTable, typed_models
+from reliable_effects.schedule.tick import tick
 from tests.outbox.conftest import listening
 from tests.shop.events import reminded, trial_expired
 from tests.shop.models import LedgerEntry, Order, Reminder, TrialExpiry
@@ -27,7 +28,8 @@ from tests.sweeps.conftest import at_once
 
 from .conftest import DAY, HOUR, MINUTE, NEXT_YEAR, events_of, reminder, ticked, trial
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
+COMMITS = pytest.mark.django_db(transaction=True)
 
 BERLIN = WallClock(datetime(2099, 3, 29, 2, 30), "Europe/Berlin")
 
@@ -40,6 +42,7 @@ def forgotten() -> None:
 # When its time has come
 
 
+@COMMITS
 def test_the_row_itself_is_what_effects_get(make_effect):
     """With its columns, and no payload to keep in step."""
     got = []
@@ -65,21 +68,15 @@ def test_a_done_row_is_marked_and_its_key_is_free():
     assert (again.state, again.key) == (JobState.WAITING, "a")
 
 
+@COMMITS
 def test_ticks_at_once_emit_each_row_once():
     """As with jobs of ours."""
     rows = [trial() for _ in range(10)]
 
-    at_once(3, ticked_quietly)
+    at_once(3, lambda: tick("default"))
     ticked(*rows)
 
     assert [events_of(row) for row in rows] == [1] * 10
-
-
-def ticked_quietly() -> None:
-    from reliable_effects.outbox.sweeps import sweep  # noqa: PLC0415
-    from reliable_effects.schedule.tick import TICK  # noqa: PLC0415
-
-    sweep("default", TICK, now=True)
 
 
 def test_a_row_that_came_back_from_a_backup_is_no_second_event():
@@ -93,6 +90,7 @@ def test_a_row_that_came_back_from_a_backup_is_no_second_event():
     assert (job.state, events_of(job)) == (JobState.DONE, 1)
 
 
+@COMMITS
 def test_a_class_says_how_late_its_rows_may_run():
     """A reminder of an hour ago reminds nobody."""
     late, in_time = reminder(ago=2 * HOUR), reminder(ago=MINUTE)
@@ -236,9 +234,24 @@ def test_cancel_and_reschedule_touch_what_has_not_ended():
     assert done.state == JobState.DONE
 
 
+@COMMITS
+def test_of_a_cancel_and_a_tick_at_once_exactly_one_wins():
+    """Neither is given up as a deadlock."""
+    for number in range(5):
+        job = trial(key=f"race:{number}")
+        rows = TrialExpiry.objects.by_key(job.key)
+
+        turns = [rows.cancel, lambda: tick("default")]
+        told = [r for r in at_once(2, lambda turns=turns: turns.pop()()) if isinstance(r, int)]
+        ticked(job)
+
+        assert told == [1 - events_of(job)]
+
+
 # Deleted when it is done
 
 
+@COMMITS
 def test_a_done_row_is_deleted_once_its_deliveries_have_ended_well(make_effect):
     """Until then it is what the effect is about."""
     make_effect(lambda row, _: LedgerEntry.objects.create(order_pk=row.pk), on=reminded)

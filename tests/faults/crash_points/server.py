@@ -41,9 +41,11 @@ _TABLES = (
     "reliable_effects_coverage",
     "reliable_effects_delivery",
     "reliable_effects_outboxevent",
+    "reliable_effects_scheduledjob",
     "reliable_effects_sweep",
     "reliable_effects_walk",
     "shop_ledgerentry",
+    "shop_trialexpiry",
     "shop_order",
 )
 
