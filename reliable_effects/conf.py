@@ -59,6 +59,9 @@ class Settings:
     trace_id: str = ""  # dotted path to () -> str: the caller's trace id, stored with each event
     release: str = ""  # your release's name, stored with each attempt that went wrong
 
+    # Alerts
+    alert_late_after: timedelta = timedelta(minutes=5)  # how long a delivery may have been due
+
 
 def settings() -> Settings:
     """

@@ -12,10 +12,10 @@ from django.db import connection, connections
 from django.test.utils import CaptureQueriesContext
 
 from reliable_effects.clock import DbNow
-from reliable_effects.management import status
 from reliable_effects.outbox import sweeps
 from reliable_effects.outbox.heartbeat import CLAIMS
 from reliable_effects.outbox.models import Sweep
+from reliable_effects.watch import status
 from tests.outbox.conftest import (
     expired_delivery,
     pending_delivery,

@@ -12,8 +12,8 @@ from django.core.management.base import BaseCommand, CommandParser
 
 from ...clock import spoken
 from ...conf import settings
-from .. import status
-from ..status import Database, shown
+from ...watch import status
+from ...watch.status import Database, shown
 
 
 class Command(BaseCommand):
@@ -30,14 +30,16 @@ class Command(BaseCommand):
         parser.add_argument(
             "--late-after",
             type=int,
-            default=300,
+            default=None,
             metavar="SECONDS",
-            help="a delivery that has been due for longer needs a person (default: %(default)s)",
+            help="a delivery that has been due for longer needs a person (default: ALERT_LATE_AFTER)",
         )
 
     def handle(self, **options: Any) -> None:
-        databases = [status.of(alias) for alias in settings().databases]
-        needs = status.needs_a_person(databases, timedelta(seconds=options["late_after"]))
+        seconds = options["late_after"]
+        late_after = None if seconds is None else timedelta(seconds=seconds)
+        databases = [status.of(alias, late_after=late_after) for alias in settings().databases]
+        needs = status.needs_a_person(databases)
         carried_by = status.transport()
         if carried_by.startswith("broken"):
             needs.insert(0, f"transport {carried_by}")
@@ -92,13 +94,21 @@ def _sweeps(database: Database) -> list[str]:
                 sweep.name, _ago(sweep.age, "never"), str(sweep.seen), str(sweep.done),
                 " ".join(
                     word
-                    for word, holds in (("STALE", sweep.is_stale), ("cut short", sweep.truncated))
+                    for word, holds in (
+                        ("STALE", sweep.is_stale),
+                        ("SEES NOTHING", sweep.silence is not None),
+                        (_cut_short(sweep.truncated_runs), sweep.truncated),
+                    )
                     if holds
                 ),
             )
             for sweep in database.sweeps
         ],
     )  # fmt: skip
+
+
+def _cut_short(runs: int) -> str:
+    return "cut short" if runs <= 1 else f"cut short {runs} times running"
 
 
 def _ago(span: timedelta | None, never: str) -> str:
@@ -129,6 +139,9 @@ def _as_json(databases: list[Database], needs: list[str], carried_by: str) -> st
         ]
         facts["uncertain"] = [
             {"effect": effect, "count": count} for effect, count in database.uncertain.items()
+        ]
+        facts["oldest_poisoned"] = [
+            {"effect": effect, "age": age} for effect, age in database.oldest_poisoned.items()
         ]
         told.append(facts)
     return json.dumps(

@@ -1,7 +1,8 @@
 """
 How the outbox stands, in numbers that cost little however large its tables are.
 
-Each count ends at `COUNT_AT_MOST`; each query walks an index from one end. Nothing is written.
+The one reading of the facts behind effects_status, the health view, alerts and metrics. Each count
+ends at `COUNT_AT_MOST`; each query walks an index from one end. Nothing is written.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from datetime import datetime, timedelta
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError
-from django.db.models import Count, Min, Q
+from django.db.models import Count, Min, Q, QuerySet
 
 from ..clock import DbNow, read_clock, spoken
 from ..conf import settings
@@ -27,6 +28,9 @@ from ..outbox.sweeps import RELAY, periods
 COUNT_AT_MOST = 10_000
 _SWEEP_ROWS = 1000  # a few for each queue
 _PATIENCE = timedelta(minutes=1)  # with a sweep whose period is short
+_TRUNCATED_TOO_OFTEN = 3  # runs running: it falls behind, or fails
+_HABIT = timedelta(days=7)  # that each run saw rows; one quiet night is no habit broken
+_SILENCE = timedelta(hours=1)  # at least, and three periods: then it is no pause
 
 
 @dataclass(kw_only=True)
@@ -38,6 +42,7 @@ class Queue:
     later: int = 0
     running: int = 0
     last_claim: timedelta | None = None
+    is_late: bool = False  # the oldest has been due for longer than anybody should wait
     is_consumed: bool = True  # False: work has been due for long, and nobody claimed anything
 
 
@@ -48,7 +53,15 @@ class SweepAge:
     seen: int = 0
     done: int = 0
     truncated: bool = False
+    truncated_runs: int = 0  # running
+    silence: timedelta | None = (
+        None  # sees nothing for so long, where each run always saw something
+    )
     is_stale: bool = False
+
+    @property
+    def is_cut_short_again(self) -> bool:
+        return self.truncated_runs >= _TRUNCATED_TOO_OFTEN
 
 
 @dataclass(kw_only=True)
@@ -61,6 +74,7 @@ class Database:
     lost_leases: int = 0  # running rows whose worker was not heard of in time
     uncertain: dict[str, int] = field(default_factory=dict)  # by effect; waiting for a person
     poisoned: dict[tuple[str, str], int] = field(default_factory=dict)  # by effect and reason
+    oldest_poisoned: dict[str, timedelta] = field(default_factory=dict)  # by effect
     sweeps: list[SweepAge] = field(default_factory=list)
 
 
@@ -76,15 +90,16 @@ def transport() -> str:
     return known
 
 
-def of(alias: str) -> Database:
+def of(alias: str, *, late_after: timedelta | None = None) -> Database:
+    """How *alias* stands now. A delivery that has been due for *late_after* is late."""
     try:
-        return _read(alias)
+        return _read(alias, settings().alert_late_after if late_after is None else late_after)
     except DatabaseError as error:
         reason = str(error).strip().partition("\n")[0]
         return Database(alias=alias, problem=f"{type(error).__name__}: {reason}")
 
 
-def needs_a_person(databases: list[Database], late_after: timedelta) -> list[str]:
+def needs_a_person(databases: list[Database]) -> list[str]:
     """What nobody but a person can mend, in sentences."""
     told = []
     for database in databases:
@@ -97,10 +112,21 @@ def needs_a_person(databases: list[Database], late_after: timedelta) -> list[str
             for sweep in database.sweeps
             if sweep.is_stale
         ]
+        told += [
+            f"sweep {sweep.name}{where} was cut short {sweep.truncated_runs} times running"
+            for sweep in database.sweeps
+            if sweep.is_cut_short_again
+        ]
+        told += [
+            f"sweep {sweep.name}{where} has seen nothing for {spoken(sweep.silence)},"
+            " and always saw something before"
+            for sweep in database.sweeps
+            if sweep.silence is not None
+        ]
         for queue in database.queues:
             if not queue.is_consumed:
                 told.append(f"nobody consumes the queue {queue.name}{where}")
-            elif queue.oldest_due is not None and queue.oldest_due > late_after:
+            elif queue.is_late and queue.oldest_due is not None:
                 late = spoken(queue.oldest_due)
                 told.append(f"the oldest due delivery in {queue.name}{where} is {late} late")
         told += [
@@ -118,7 +144,7 @@ def shown(count: int) -> str:
     return f"{count}+" if count >= COUNT_AT_MOST else str(count)
 
 
-def _read(alias: str) -> Database:
+def _read(alias: str, late_after: timedelta) -> Database:
     now = read_clock(alias)
     rows = Delivery.objects.using(alias)
     known = Sweep.objects.using(alias).order_by("name")[:_SWEEP_ROWS]
@@ -126,21 +152,46 @@ def _read(alias: str) -> Database:
     aside = rows.order_by("-pk")
     running = Counter(rows.running().values_list("queue", flat=True)[:COUNT_AT_MOST])
     uncertain = aside.uncertain().filter(look_at=None)
+    poisoned, oldest = _poisoned(aside.poisoned(), now)
     names = {name.removeprefix(CLAIMS) for name in sweeps if name.startswith(CLAIMS)}
     names |= registry.queues() | set(running) | set(waiting_queues(alias))
     return Database(
         alias=alias,
-        queues=[_queue(alias, name, now, sweeps, running[name]) for name in sorted(names)],
+        queues=[
+            _queue(alias, name, now, sweeps, running[name], late_after=late_after)
+            for name in sorted(names)
+        ],
         lost_leases=rows.running().filter(lease_expires_at__lt=DbNow())[:COUNT_AT_MOST].count(),
         uncertain=dict(Counter(uncertain.values_list("effect", flat=True)[:COUNT_AT_MOST])),
-        poisoned=dict(Counter(aside.poisoned().values_list("effect", "reason")[:COUNT_AT_MOST])),
+        poisoned=poisoned,
+        oldest_poisoned=oldest,
         sweeps=[
             _sweep(name, period, sweeps.get(name), now) for name, period in _expected().items()
         ],
     )
 
 
-def _queue(alias: str, name: str, now: datetime, sweeps: dict[str, Sweep], running: int) -> Queue:
+def _poisoned(
+    pills: QuerySet[Delivery], now: datetime
+) -> tuple[dict[tuple[str, str], int], dict[str, timedelta]]:
+    """How many by effect and reason, the newest of them, and for how long the oldest has lain."""
+    found = list(pills.values_list("effect", "reason", "finished_at")[:COUNT_AT_MOST])
+    oldest: dict[str, timedelta] = {}
+    for effect, _, finished_at in found:
+        age = now - (finished_at or now)
+        oldest[effect] = max(oldest.get(effect, age), age)
+    return dict(Counter((effect, reason) for effect, reason, _ in found)), oldest
+
+
+def _queue(
+    alias: str,
+    name: str,
+    now: datetime,
+    sweeps: dict[str, Sweep],
+    running: int,
+    *,
+    late_after: timedelta,
+) -> Queue:
     waiting = Delivery.objects.using(alias).in_line(name)
     # By look_at, as the relay does: what is far away never lies in front.
     due = waiting.filter(due_at__lte=DbNow(), look_at__lte=DbNow() + LONGEST_GRACE)
@@ -162,6 +213,7 @@ def _queue(alias: str, name: str, now: datetime, sweeps: dict[str, Sweep], runni
         later=away["count"],
         running=running,
         last_claim=last_claim,
+        is_late=oldest is not None and oldest > late_after,
         is_consumed=(
             oldest is None
             or oldest <= patience
@@ -186,6 +238,18 @@ def _sweep(name: str, period: timedelta, row: Sweep | None, now: datetime) -> Sw
         seen=row.seen,
         done=row.done,
         truncated=row.truncated,
+        truncated_runs=row.truncated_runs,
+        silence=_silence(row, period, now),
         # Also where it lies ahead, for the database's clock was put back and nobody swept since.
         is_stale=abs(age) > max(5 * period, _PATIENCE),
     )
+
+
+def _silence(row: Sweep, period: timedelta, now: datetime) -> timedelta | None:
+    if row.rows_since is None or row.empty_since is None:
+        return None
+    silence = now - row.empty_since
+    is_broken_habit = row.empty_since - row.rows_since >= _HABIT
+    # After as long a silence, silence is the habit.
+    is_news = max(3 * period, _SILENCE) <= silence < max(30 * period, _HABIT)
+    return silence if is_broken_habit and is_news else None
