@@ -7,6 +7,7 @@ import sys
 from django.apps import AppConfig, apps
 from django.utils.module_loading import autodiscover_modules
 
+from .conf import settings
 from .effects.registry import registry
 
 
@@ -17,9 +18,12 @@ class ReliableEffectsConfig(AppConfig):
 
     def ready(self) -> None:
         from . import checks  # noqa: F401, PLC0415  # registers itself; models are loaded by now
+        from .outbox import sweeps  # noqa: PLC0415
         from .outbox.emit import OutboxWriter  # noqa: PLC0415
+        from .watch import alerts  # noqa: PLC0415
 
         registry.use(OutboxWriter())
+        sweeps.add(alerts.ALERTS, lambda: settings().alert_period, alerts.evaluate)
         # Events first: effects are declared on them. An import error is raised as it is.
         autodiscover_modules("events")
         autodiscover_modules("effects")

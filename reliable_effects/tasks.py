@@ -25,6 +25,7 @@ from .outbox.deliver import on_hint
 from .outbox.kept_connections import kept_connections
 from .outbox.sweeper import SweeperProcess, SweeperThread
 from .outbox.sweeps import PRUNE, RELAY, RESCUE, sweep
+from .watch.alerts import ALERTS
 
 _DAY = 86_400  # seconds; a project's own time limit is not about our batches: leases are
 _LIMITS: dict[str, Any] = {
@@ -95,6 +96,11 @@ def rescue() -> None:
 @shared_task(name="reliable_effects.prune", **_LIMITS)
 def prune() -> None:
     _sweep(PRUNE)
+
+
+@shared_task(name="reliable_effects.alerts", **_LIMITS)
+def alerts() -> None:
+    _sweep(ALERTS)
 
 
 def _sweep(name: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from reliable_effects.outbox import dispatch, heartbeat, low_water, prune, rescue, unknown
 from reliable_effects.outbox.pace import pace
+from reliable_effects.watch import channels
 
 
 def forget_rows() -> None:
@@ -15,6 +16,7 @@ def forget_rows() -> None:
         prune.forget,
         rescue.forget,
         unknown.forget,
+        channels.forget,
     ):
         forget()
 

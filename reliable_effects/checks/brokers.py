@@ -13,16 +13,20 @@ from django.db import DatabaseError
 
 from ..conf import NAME, settings
 from ..effects.registry import registry
+from ..outbox import sweeps
 from ..outbox.celery_transport import BrokerFacts, broker_facts, worker_knows_us
 from .catalogue import TAG, found
 from .project import readable_settings
-
-SWEEPS = ("reliable_effects.relay", "reliable_effects.rescue", "reliable_effects.prune")
 
 _TRIED = ("amqp", "amqps", "pyamqp", "redis", "rediss", "sentinel")
 _INTERRUPTIBLE = ("prefork", "processes", "solo")
 _PICKLE = {"pickle", "application/x-python-serialize"}
 _JSON = {"json", "application/json"}
+
+
+def sweep_tasks() -> list[str]:
+    """What beat has to run where workers do not sweep."""
+    return [f"reliable_effects.{name}" for name in sweeps.periods()]
 
 
 def facts_in_use() -> BrokerFacts | None:
@@ -115,7 +119,7 @@ def _sweeping(facts: BrokerFacts, *, with_rows: bool) -> Iterator[CheckMessage]:
     if settings().sweep_in_workers or with_rows != apps.is_installed("django_celery_beat"):
         return
     scheduled = facts.scheduled | (_in_beat_tables() if with_rows else frozenset())
-    for task in SWEEPS:
+    for task in sweep_tasks():
         if task not in scheduled:
             yield found(
                 "W031",
@@ -128,7 +132,9 @@ def _sweeping(facts: BrokerFacts, *, with_rows: bool) -> Iterator[CheckMessage]:
 def _in_beat_tables() -> frozenset[str]:
     beat: Any = apps.get_app_config("django_celery_beat")
     rows = beat.get_model("PeriodicTask").objects
-    return frozenset(rows.filter(enabled=True, task__in=SWEEPS).values_list("task", flat=True))
+    return frozenset(
+        rows.filter(enabled=True, task__in=sweep_tasks()).values_list("task", flat=True)
+    )
 
 
 @register(Tags.database, TAG)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 from django.db import models
 
 from ..clock import DbNow
+from ..conf import settings
 
 
 class Alert(models.Model):
@@ -41,3 +43,37 @@ class Alert(models.Model):
 
     def __str__(self) -> str:
         return f"{self.rule}: {self.subject}"
+
+    @property
+    def is_over(self) -> bool:
+        return self.resolved_at is not None
+
+    @property
+    def is_lasting(self) -> bool:
+        """Told before, on another day."""
+        told = self.last_told_at or self.first_seen_at
+        return not self.is_over and told - self.first_seen_at >= settings().alert_repeat
+
+    @property
+    def told(self) -> str:
+        """The text as a person is told it now."""
+        if self.is_over:
+            return f"over: {self.text}"
+        return f"still: {self.text}" if self.is_lasting else self.text
+
+    @property
+    def owed(self) -> list[str]:
+        return [channel for channel in self.untold.split(",") if channel]
+
+    def facts(self, using: str) -> dict[str, Any]:
+        """For programs: log records and the webhook."""
+        state = "resolved" if self.is_over else "lasting" if self.is_lasting else "raised"
+        return {
+            "state": state,
+            "rule": self.rule,
+            "subject": self.subject,
+            "level": self.get_level_display(),
+            "text": self.text,
+            "database": using,
+            "first_seen_at": self.first_seen_at.isoformat(),
+        }

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from django.core.exceptions import ImproperlyConfigured
-from django.db import DatabaseError
+from django.db import Error
 from django.db.models import Count, Min, Q, QuerySet
 
-from ..clock import DbNow, read_clock, spoken
+from ..clock import DbNow, read_clock
 from ..conf import settings
 from ..effects.registry import registry
 from ..outbox import dispatch
@@ -94,50 +94,21 @@ def of(alias: str, *, late_after: timedelta | None = None) -> Database:
     """How *alias* stands now. A delivery that has been due for *late_after* is late."""
     try:
         return _read(alias, settings().alert_late_after if late_after is None else late_after)
-    except DatabaseError as error:
-        reason = str(error).strip().partition("\n")[0]
-        return Database(alias=alias, problem=f"{type(error).__name__}: {reason}")
+    except Error as error:
+        return Database(alias=alias, problem=_told(error))
 
 
-def needs_a_person(databases: list[Database]) -> list[str]:
-    """What nobody but a person can mend, in sentences."""
-    told = []
-    for database in databases:
-        where = f" on {database.alias}"
-        if database.problem:
-            told.append(f"database {database.alias} cannot be read: {database.problem}")
-        told += [
-            f"sweep {sweep.name}{where} "
-            + ("has never run" if sweep.age is None else f"last ran {spoken(sweep.age)} ago")
-            for sweep in database.sweeps
-            if sweep.is_stale
-        ]
-        told += [
-            f"sweep {sweep.name}{where} was cut short {sweep.truncated_runs} times running"
-            for sweep in database.sweeps
-            if sweep.is_cut_short_again
-        ]
-        told += [
-            f"sweep {sweep.name}{where} has seen nothing for {spoken(sweep.silence)},"
-            " and always saw something before"
-            for sweep in database.sweeps
-            if sweep.silence is not None
-        ]
-        for queue in database.queues:
-            if not queue.is_consumed:
-                told.append(f"nobody consumes the queue {queue.name}{where}")
-            elif queue.is_late and queue.oldest_due is not None:
-                late = spoken(queue.oldest_due)
-                told.append(f"the oldest due delivery in {queue.name}{where} is {late} late")
-        told += [
-            f"{shown(count)} poisoned {effect} {reason}{where}"
-            for (effect, reason), count in database.poisoned.items()
-        ]
-        told += [
-            f"{shown(count)} uncertain {effect}{where}"
-            for effect, count in database.uncertain.items()
-        ]
-    return told
+def problem_of(alias: str) -> str:
+    """Why *alias* cannot be read; "" where it can. One small query."""
+    try:
+        Sweep.objects.using(alias).values_list("pk").first()
+    except Error as error:
+        return _told(error)
+    return ""
+
+
+def _told(error: Error) -> str:
+    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
 
 
 def shown(count: int) -> str:

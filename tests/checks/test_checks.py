@@ -13,6 +13,7 @@ from django.db import connection, connections
 
 from reliable_effects import ONCE, Event, effect
 from reliable_effects.checks import CATALOGUE
+from reliable_effects.checks.brokers import sweep_tasks
 from reliable_effects.checks.project import about_database
 from tests.checks.conftest import Project
 from tests.shop.models import Order
@@ -331,8 +332,7 @@ def test_eager_tasks_are_no_matter_in_debug(project):
 
 def test_sweeps_that_beat_runs_are_enough(project):
     """Workers need not sweep where beat does."""
-    tasks = ("relay", "rescue", "prune")
-    schedule = {t: {"task": f"reliable_effects.{t}", "schedule": 10} for t in tasks}
+    schedule = {task: {"task": task, "schedule": 10} for task in sweep_tasks()}
     project.use_celery(beat_schedule=schedule)
     project.set(SWEEP_IN_WORKERS=False)
 

@@ -35,13 +35,7 @@ def ago(**span):
 @pytest.fixture
 def swept():
     """Every sweep has just run, and somebody consumes the queues."""
-    for name in (
-        sweeps.RELAY,
-        sweeps.RESCUE,
-        sweeps.PRUNE,
-        CLAIMS + "effects",
-        CLAIMS + "payments",
-    ):
+    for name in (*sweeps.periods(), CLAIMS + "effects", CLAIMS + "payments"):
         Sweep.objects.create(name=name)
 
 
@@ -178,8 +172,8 @@ def test_a_lease_that_ended_is_told_of():
 
 def test_the_relay_is_expected_only_where_hints_are_sent(settings):
     """Without a broker effects_worker looks for itself."""
-    Sweep.objects.create(name=sweeps.RESCUE)
-    Sweep.objects.create(name=sweeps.PRUNE)
+    for name in sweeps.periods().keys() - {sweeps.RELAY}:
+        Sweep.objects.create(name=name)
     assert exit_code() == 0
 
     settings.RELIABLE_EFFECTS = {"TRANSPORT": "builtins.print"}

@@ -12,6 +12,7 @@ from reliable_effects.clock import DbNow
 from reliable_effects.outbox.heartbeat import Swept, report, take_turn
 from reliable_effects.outbox.models import Sweep
 from reliable_effects.watch import status
+from reliable_effects.watch.rules import needs_a_person
 
 pytestmark = pytest.mark.django_db
 
@@ -34,7 +35,7 @@ def prune() -> status.SweepAge:
 
 
 def needs() -> list[str]:
-    return [line for line in status.needs_a_person([status.of("default")]) if "prune" in line]
+    return [line for line in needs_a_person([status.of("default")]) if "prune" in line]
 
 
 def aged(**columns: timedelta) -> None:

@@ -12,7 +12,7 @@ from django.core.management.base import BaseCommand, CommandParser
 
 from ...clock import spoken
 from ...conf import settings
-from ...watch import status
+from ...watch import rules, status
 from ...watch.status import Database, shown
 
 
@@ -39,7 +39,7 @@ class Command(BaseCommand):
         seconds = options["late_after"]
         late_after = None if seconds is None else timedelta(seconds=seconds)
         databases = [status.of(alias, late_after=late_after) for alias in settings().databases]
-        needs = status.needs_a_person(databases)
+        needs = rules.needs_a_person(databases)
         carried_by = status.transport()
         if carried_by.startswith("broken"):
             needs.insert(0, f"transport {carried_by}")
