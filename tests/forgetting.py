@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from reliable_effects.outbox import dispatch, heartbeat, low_water, prune, rescue, unknown
 from reliable_effects.outbox.pace import pace
-from reliable_effects.watch import channels
+from reliable_effects.watch import channels, health
 
 
 def forget_rows() -> None:
@@ -17,6 +17,7 @@ def forget_rows() -> None:
         rescue.forget,
         unknown.forget,
         channels.forget,
+        health.forget,
     ):
         forget()
 
