@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from threading import Thread
 
 import pytest
+from django.db import connection, connections, transaction
 
 from reliable_effects import signals
 from reliable_effects.clock import moved
-from reliable_effects.outbox.models import Delivery
+from reliable_effects.outbox.models import Delivery, Sweep
 from reliable_effects.outbox.sweeps import sweep_all
-from reliable_effects.watch import channels, rules
+from reliable_effects.watch import alerts, channels, rules
 from reliable_effects.watch.alerts import evaluate
 from reliable_effects.watch.models import Alert
 from reliable_effects.watch.rules import Finding, rule
 from tests.outbox.conftest import poisoned_delivery, uncertain_delivery
 from tests.sweeps.conftest import at_once
+from tests.waiting import eventually
 from tests.watch import mail_backends
-from tests.watch.conftest import ADMINS, DAY, HOUR, MINUTE, all_have_swept, turn
+from tests.watch.conftest import ADMINS, DAY, HOUR, MINUTE, ago, all_have_swept, turn
 
 pytestmark = pytest.mark.django_db
 
@@ -106,6 +109,35 @@ def test_two_sweeps_at_once_tell_once(told):
 
     assert sorted(told.log) == [PILL, "alert uncertain: 1 uncertain shop.wrap on default"]
     assert Alert.objects.count() == 2
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="says who waits for a lock")
+def test_who_saw_that_an_alert_is_untold_and_came_second_tells_nothing():
+    """Both have read it before either writes: the UPDATE decides, not what was read."""
+    Alert.objects.create(rule="late", subject="effects", text="late")
+    claims, threads = [], []
+
+    def claim():
+        claims.append(len(alerts._claim("default")))
+        connections.close_all()
+
+    with transaction.atomic():
+        list(Alert.objects.select_for_update())
+        for _ in range(2):
+            threads.append(Thread(target=claim))
+            threads[-1].start()
+        eventually(lambda: _waiting_for_a_lock() == 2, within=20)
+    for thread in threads:
+        thread.join(20)
+
+    assert sorted(claims) == [0, 1]
+
+
+def _waiting_for_a_lock() -> int:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(DISTINCT pid) FROM pg_locks WHERE NOT granted")
+        return cursor.fetchone()[0]
 
 
 @pytest.mark.django_db(transaction=True)
@@ -388,6 +420,22 @@ def test_the_sweep_runs_with_the_others_and_leaves_its_heartbeat(told):
 
     assert done["default/alerts"].done == 1
     assert PILL in told.log
+
+
+@pytest.mark.django_db(transaction=True, databases=["default", "other"])
+def test_each_database_has_alerts_of_its_own(settings, told):
+    """They are kept where what is wrong is, and say where."""
+    settings.RELIABLE_EFFECTS = {"TRANSPORT": "none", "DATABASES": ["default", "other"]}
+    all_have_swept()
+    all_have_swept("other")
+    Sweep.objects.using("other").filter(name="rescue").update(ran_at=ago(HOUR))
+
+    evaluate("default")
+    evaluate("other")
+
+    assert told.log == ["alert sweep: sweep rescue on other last ran 1 h ago"]
+    assert not Alert.objects.exists()
+    assert Alert.objects.using("other").get().subject == "rescue"
 
 
 def test_beat_may_run_it():

@@ -59,7 +59,7 @@ class Command(BaseCommand):
             if database.problem:
                 write(f"  {database.problem}")
                 continue
-            for line in (*_queues(database), "", *_sweeps(database)):
+            for line in (*_queues(database), "", *_sweeps(database), *_set_aside(database)):
                 write(f"  {line}".rstrip())
             if database.lost_leases:
                 write(f"  {shown(database.lost_leases)} running past their lease: rescue is due")
@@ -105,6 +105,18 @@ def _sweeps(database: Database) -> list[str]:
             for sweep in database.sweeps
         ],
     )  # fmt: skip
+
+
+def _set_aside(database: Database) -> list[str]:
+    rows = [
+        ("poisoned " + effect, shown(count), _ago(database.oldest_poisoned.get(effect), ""), reason)
+        for (effect, reason), count in sorted(database.poisoned.items())
+    ]
+    rows += [
+        ("uncertain " + effect, shown(count), "", "needs a person")
+        for effect, count in sorted(database.uncertain.items())
+    ]
+    return ["", *_table(("set aside", "rows", "oldest", ""), rows)] if rows else []
 
 
 def _cut_short(runs: int) -> str:
