@@ -12,8 +12,9 @@ from .outbox.admin import register as register_outbox
 from .reconcile.admin import register as register_reconcile
 from .schedule.admin import JobActions
 from .schedule.admin import register as register_jobs
+from .watch.admin import register as register_watch
 
 __all__ = ["JobActions"]
 
-for register in (register_outbox, register_jobs, register_reconcile):
+for register in (register_outbox, register_jobs, register_reconcile, register_watch):
     register(admin.site)

@@ -22,13 +22,16 @@ class ReliableEffectsConfig(AppConfig):
         from . import checks  # noqa: F401, PLC0415  # registers itself; models are loaded by now
         from .outbox.emit import OutboxWriter  # noqa: PLC0415
         from .reconcile import sweeps as owed_sweeps  # noqa: PLC0415
-        from .schedule import tick  # noqa: PLC0415
+        from .schedule import erase, tick  # noqa: PLC0415
         from .schedule.jobs import JobWriter  # noqa: PLC0415
+        from .watch import alerts  # noqa: PLC0415
 
         registry.use(OutboxWriter())
         registry.use_scheduler(JobWriter())
         tick.register()
+        erase.register()
         owed_sweeps.register()
+        alerts.register()
         # Events first: effects are declared on them. An import error is raised as it is.
         autodiscover_modules("events")
         autodiscover_modules("effects")

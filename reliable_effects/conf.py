@@ -12,6 +12,7 @@ from datetime import timedelta
 from difflib import get_close_matches
 from functools import cache
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
@@ -74,6 +75,19 @@ class Settings:
     retention_by_state: Mapping[str, timedelta | None] = field(default_factory=dict)
     instruments: tuple[str, ...] = ()  # "prometheus", "opentelemetry": each needs its extra
 
+    # Alerts
+    alert_period: timedelta = timedelta(minutes=1)
+    alert_repeat: timedelta = timedelta(days=1)  # while it lasts, it is told again
+    alert_late_after: timedelta = timedelta(minutes=5)  # how long a delivery may have been due
+    alert_poison_count: int = 1  # poison pills of one effect, or
+    alert_poison_age: timedelta = timedelta(days=1)  # one that has lain for longer
+    alert_failure_percent: int = 25  # points by which an effect fails more than it used to, and
+    alert_failure_count: int = 10  # failures at least, both in the last
+    alert_failure_window: timedelta = timedelta(minutes=15)
+    alert_mail_admins: bool = True  # where ADMINS names any
+    alert_webhook: str = ""  # an address that gets a JSON POST; it is never logged
+    alert_webhook_timeout: timedelta = timedelta(seconds=3)
+
 
 def settings() -> Settings:
     """
@@ -131,7 +145,8 @@ def _checked(key: str, value: Any, kind: type) -> Any:
 
 
 def _wrong(key: str, value: Any, problem: str) -> ImproperlyConfigured:
-    return ImproperlyConfigured(f"{NAME}[{key!r}] is {value!r}; {problem}")
+    shown = "…" if key in _SECRET else repr(value)
+    return ImproperlyConfigured(f"{NAME}[{key!r}] is {shown}; {problem}")
 
 
 def _none(_value: Any) -> str:
@@ -154,6 +169,22 @@ def _of_transport(name: str) -> str:
     if name in ("auto", "celery", "none") or "." in name:
         return ""
     return "it needs to be 'auto', 'celery', 'none', or a dotted path to send(queue, hint)."
+
+
+def _of_webhook(address: str) -> str:
+    try:
+        is_web = urlsplit(address).scheme in ("http", "https") and urlsplit(address).hostname
+    except ValueError:
+        is_web = False
+    return (
+        ""
+        if is_web or not address
+        else "it needs to be an address that begins with https:// or http://."
+    )
+
+
+def _of_percent(points: int) -> str:
+    return "" if points <= 100 else "it may be at most 100."  # noqa: PLR2004  # of a hundred
 
 
 def _of_path(path: str) -> str:
@@ -213,6 +244,7 @@ INSTRUMENTS = {
 }
 """What may be in INSTRUMENTS, and the module that is it."""
 _TRACEPARENT = f"{INSTRUMENTS['opentelemetry']}.traceparent"
+_SECRET = ("ALERT_WEBHOOK",)  # whoever knows such an address may post there
 _LARGEST = 16 * 1024 * 1024  # bytes
 
 # What a type does not say. Paths are imported on first use: at this time apps may not be loaded.
@@ -222,6 +254,8 @@ _PROBLEMS: dict[str, Callable[[Any], str]] = {
     "TRANSPORT": _of_transport,
     "REDACT": _of_path,
     "TRACE_ID": lambda path: path and _of_path(path),
+    "ALERT_WEBHOOK": _of_webhook,
+    "ALERT_FAILURE_PERCENT": _of_percent,
     "PAYLOAD_LIMIT": _of_limit,
     "ERROR_LIMIT": _of_limit,
     "RETENTION_BY_STATE": problem_of_retentions,

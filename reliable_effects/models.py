@@ -8,9 +8,11 @@ from .reconcile.models import Coverage, Walk
 from .schedule.models import ScheduledJob
 from .schedule.states import JobReason, JobState
 from .schedule.typed import AbstractScheduledJob
+from .watch.models import Alert
 
 __all__ = [
     "AbstractScheduledJob",
+    "Alert",
     "Attempt",
     "Coverage",
     "Delivery",

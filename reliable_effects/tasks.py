@@ -27,6 +27,7 @@ from .outbox.sweeper import SweeperProcess, SweeperThread
 from .outbox.sweeps import PRUNE, RELAY, RESCUE, sweep
 from .reconcile.sweeps import COVERAGE, RECONCILE, RECONCILE_ALL
 from .schedule.tick import TICK
+from .watch.alerts import ALERTS
 
 _DAY = 86_400  # seconds; a project's own time limit is not about our batches: leases are
 _LIMITS: dict[str, Any] = {
@@ -117,6 +118,11 @@ def coverage() -> None:
 @shared_task(name="reliable_effects.tick", **_LIMITS)
 def tick() -> None:
     _sweep(TICK)
+
+
+@shared_task(name="reliable_effects.alerts", **_LIMITS)
+def alerts() -> None:
+    _sweep(ALERTS)
 
 
 def _sweep(name: str) -> None:

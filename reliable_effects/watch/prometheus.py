@@ -29,10 +29,10 @@ from .. import signals
 from ..conf import settings
 from ..effects.effect import Effect
 from ..effects.event import Event
-from ..management import status
 from ..outbox import instruments, tell
 from ..outbox.claim import Claimed
 from ..outbox.states import Notes, Reason
+from . import status
 
 logger = logging.getLogger("reliable_effects")
 
@@ -268,6 +268,14 @@ _GAUGES: dict[str, tuple[str, tuple[str, ...]]] = {
         "Deliveries that wait for a person: poisoned, with their reason, or uncertain.",
         ("database", "effect", "state", "reason"),
     ),
+    "owed": (
+        "What the last whole walk over an owed query found.",
+        ("database", "effect", "found"),
+    ),
+    "owed_walk_age_seconds": (
+        "Since when that walk has ended; Inf: there was none.",
+        ("database", "effect"),
+    ),
     "lost_leases": ("Running deliveries of which nothing was heard in time.", ("database",)),
     "sweep_age_seconds": ("Since when a sweep has not run; Inf: never.", ("database", "sweep")),
     "sweep_stale": ("1 where a sweep has stopped.", ("database", "sweep")),
@@ -304,6 +312,11 @@ def _fill(families: dict[str, GaugeMetricFamily], database: status.Database) -> 
         gauge("set_aside", count, effect, "poisoned", reason)
     for effect, count in database.uncertain.items():
         gauge("set_aside", count, effect, "uncertain", "")
+    for debts in database.debts:
+        age = debts.age.total_seconds() if debts.age is not None else float("inf")
+        gauge("owed_walk_age_seconds", age, debts.effect)
+        for found, count in debts.found.items():
+            gauge("owed", count, debts.effect, found)
     for sweep in database.sweeps:
         age = sweep.age.total_seconds() if sweep.age is not None else float("inf")
         gauge("sweep_age_seconds", age, sweep.name)

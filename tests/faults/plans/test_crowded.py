@@ -15,7 +15,6 @@ import pytest
 from django.db import connection
 
 from reliable_effects.clock import DbNow
-from reliable_effects.management import status
 from reliable_effects.outbox import dispatch, heartbeat, prune, rescue, unknown
 from reliable_effects.outbox.claim import claim, look
 from reliable_effects.outbox.deliver import deliver
@@ -25,6 +24,7 @@ from reliable_effects.outbox.pace import pace
 from reliable_effects.outbox.relay import relay, take, waiting_queues
 from reliable_effects.outbox.states import Flag, Reason, State
 from reliable_effects.outbox.succeed import succeed_and_claim
+from reliable_effects.watch import status
 from tests.faults.plans.crowd import (
     DEAD,
     DUE,
