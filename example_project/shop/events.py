@@ -10,7 +10,8 @@ from reliable_effects import Event
 
 @dataclass(frozen=True, kw_only=True)
 class OrderPlaced:
-    placed_from: str  # "web" or "command"
+    # "web" or "command". The default is for orders whose event was lost: no row has kept it.
+    placed_from: str = "unknown"
 
 
 order_placed: Event[Order, OrderPlaced] = Event(

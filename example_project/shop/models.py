@@ -28,6 +28,12 @@ class Product(models.Model):
 
 
 class Order(models.Model):
+    """
+    An order, and which of its effects are done: that is all it takes to find what is still owed.
+
+    `placed_at` is the `since=` of their owed queries, so it has an index.
+    """
+
     class Status(models.TextChoices):
         PLACED = "placed"
         PAID = "paid"
@@ -40,8 +46,15 @@ class Order(models.Model):
     gift = models.BooleanField(default=False)
     status = models.CharField(max_length=10, choices=Status, default=Status.PLACED)
     placed_at = models.DateTimeField(auto_now_add=True, db_index=True)
+    # What has been done about it. Each effect writes its own, and its owed query asks for it.
     charge_id = models.CharField(max_length=40, null=True, blank=True)  # noqa: DJ001  # unknown is not empty
     receipt_sent_at = models.DateTimeField(null=True, blank=True)
+    stock_reserved_at = models.DateTimeField(null=True, blank=True)
+    crm_told_at = models.DateTimeField(null=True, blank=True)
+    counted_at = models.DateTimeField(null=True, blank=True)
+    indexed_at = models.DateTimeField(null=True, blank=True)
+    wrapped_at = models.DateTimeField(null=True, blank=True)
+    label_printed_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         ordering = ("-pk",)
@@ -77,6 +90,7 @@ class LoyaltyEntry(models.Model):
 
 class Shipment(models.Model):
     order = models.OneToOneField(Order, on_delete=models.CASCADE)
+    opened_at = models.DateTimeField(auto_now_add=True, db_index=True)
     carrier_reference = models.CharField(max_length=40, blank=True)
 
     def __str__(self) -> str:
