@@ -101,6 +101,9 @@ RELIABLE_EFFECTS: dict[str, object] = {
     "RELAY_PERIOD": timedelta(seconds=1),
     "RELAY_GRACE": timedelta(seconds=5),
     "RESCUE_PERIOD": timedelta(seconds=2),
+    # A shop that may wait an hour until it is found out that something was lost says nothing here.
+    "RECONCILE_PERIOD": timedelta(seconds=20),
+    "RECONCILE_ALL_PERIOD": timedelta(minutes=2),
 }
 if os.environ.get("HASTE"):
     RELIABLE_EFFECTS |= {
@@ -109,6 +112,8 @@ if os.environ.get("HASTE"):
         "RELAY_GRACE": timedelta(seconds=2),
         "RESCUE_PERIOD": timedelta(seconds=1),
         "PUBLISH_REST": timedelta(seconds=2),
+        "RECONCILE_PERIOD": timedelta(seconds=4),
+        "RECONCILE_ALL_PERIOD": timedelta(seconds=10),
         # Chance kills the same delivery several times when a worker dies every few seconds.
         "MAX_KILLS": 10,
     }
