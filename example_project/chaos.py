@@ -56,6 +56,7 @@ class Chaos:
 
     def strike(self) -> str:
         """Deal the next blow; return what it was, or "" where nobody was there to be hit."""
+        self.heal()
         blow = self._blows.pop()
         told = blow()
         if not told:
@@ -63,7 +64,11 @@ class Chaos:
         return told
 
     def heal(self) -> None:
-        """Have everything run again."""
+        """
+        Have everything run again, as a supervisor would.
+
+        A Celery worker may end by itself when its Redis dies: kombu fails as it tidies up.
+        """
         for worker in self._stack.workers:
             if not worker.is_alive():
                 worker.start()
