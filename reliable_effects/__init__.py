@@ -8,6 +8,7 @@ from .effects.effect import effect
 from .effects.event import Event
 from .effects.outcomes import Poison, Skip, Snooze, Uncertain
 from .effects.owed import ONCE
+from .effects.wall_clock import WallClock
 
 __all__ = [
     "ONCE",
@@ -18,5 +19,6 @@ __all__ = [
     "Skip",
     "Snooze",
     "Uncertain",
+    "WallClock",
     "effect",
 ]

@@ -1,4 +1,8 @@
-"""Where Django looks for our admin pages. Other sites: call the same functions with them."""
+"""
+Where Django looks for our admin pages. Other sites: the `register` of each folder's `admin`.
+
+`JobActions` is for the admin of a project's own models of jobs.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,10 @@ from django.contrib import admin
 
 from .outbox.admin import register as register_outbox
 from .reconcile.admin import register as register_reconcile
+from .schedule.admin import JobActions
+from .schedule.admin import register as register_jobs
 
-for register in (register_outbox, register_reconcile):
+__all__ = ["JobActions"]
+
+for register in (register_outbox, register_reconcile, register_jobs):
     register(admin.site)

@@ -7,6 +7,7 @@ import sys
 from django.apps import AppConfig, apps
 from django.utils.module_loading import autodiscover_modules
 
+from .conf import settings
 from .effects.registry import registry
 
 
@@ -17,11 +18,16 @@ class ReliableEffectsConfig(AppConfig):
 
     def ready(self) -> None:
         from . import checks  # noqa: F401, PLC0415  # registers itself; models are loaded by now
+        from .outbox import sweeps  # noqa: PLC0415
         from .outbox.emit import OutboxWriter  # noqa: PLC0415
         from .reconcile import sweeps as owed_sweeps  # noqa: PLC0415
+        from .schedule.jobs import JobWriter  # noqa: PLC0415
+        from .schedule.tick import TICK, tick  # noqa: PLC0415
 
         registry.use(OutboxWriter())
+        registry.use_scheduler(JobWriter())
         owed_sweeps.register()
+        sweeps.add(TICK, lambda: settings().tick_period, tick)
         # Events first: effects are declared on them. An import error is raised as it is.
         autodiscover_modules("events")
         autodiscover_modules("effects")

@@ -66,6 +66,10 @@ class Settings:
     trace_id: str = ""  # dotted path to () -> str: the caller's trace id, stored with each event
     release: str = ""  # your release's name, stored with each attempt that went wrong
 
+    # Far-future jobs
+    tick_period: timedelta = timedelta(seconds=15)  # how late a job may be found due
+    tick_limit: int = 1000  # jobs of one table that one tick emits: what was missed comes by and by
+
 
 def settings() -> Settings:
     """

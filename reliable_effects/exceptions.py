@@ -2,9 +2,11 @@
 What can go wrong, as facts. What an effect *asks for* (Snooze, Skip, …) is in `effects.outcomes`.
 
     ReliableEffectsError
-    ├── OutsideTransaction      emit() with no transaction open
+    ├── OutsideTransaction      emit(), schedule() … with no transaction open
     ├── BadPayload              a payload that cannot be stored, or read back
     ├── BadSubject              emit() was given another thing than the event's subject
+    ├── BadSchedule             an argument of schedule() that no job could be made of
+    ├── AlreadyScheduled        schedule(on_conflict="raise"), and a job stands under the key
     ├── EmittedTwice            one run of an effect emitted the same event twice
     ├── UnknownEvent            a name that this release does not declare
     ├── UnknownEffect
@@ -23,12 +25,12 @@ class ReliableEffectsError(Exception):
 
 
 class OutsideTransaction(ReliableEffectsError):
-    """emit() was called with no transaction open, so row and change could part ways."""
+    """emit() or its like was called with no transaction open: row and change could part ways."""
 
-    def __init__(self, name: str, using: str) -> None:
+    def __init__(self, name: str, using: str, call: str = "emit") -> None:
         self.name, self.using = name, using
         super().__init__(
-            f"emit({name!r}) needs an open transaction on the database {using!r}."
+            f"{call}({name!r}) needs an open transaction on the database {using!r}."
             " Put it and the change it announces in one"
             f" transaction.atomic({'' if using == 'default' else f'using={using!r}'}) block."
         )
@@ -48,6 +50,25 @@ class BadSubject(ReliableEffectsError):
     def __init__(self, name: str, problem: str) -> None:
         self.name, self.problem = name, problem
         super().__init__(f"Subject of {name!r}: {problem}")
+
+
+class BadSchedule(ReliableEffectsError, ValueError):
+    """A job cannot be made of this: `argument` says of what, `problem` why."""
+
+    def __init__(self, name: str, argument: str, problem: str) -> None:
+        self.name, self.argument, self.problem = name, argument, problem
+        super().__init__(f"Schedule of {name!r}, {argument}= {problem}")
+
+
+class AlreadyScheduled(ReliableEffectsError):
+    """A job stands under this key, and the caller wanted none to."""
+
+    def __init__(self, name: str, key: str) -> None:
+        self.name, self.key = name, key
+        super().__init__(
+            f"A job of {name!r} stands under the key {key!r}."
+            " Move it with reschedule(), or say on_conflict='replace' or 'keep'."
+        )
 
 
 class EmittedTwice(ReliableEffectsError):

@@ -5,5 +5,21 @@ from __future__ import annotations
 from .outbox.models import Attempt, Delivery, OutboxEvent, Sweep
 from .outbox.states import Reason, State
 from .reconcile.models import Coverage, Walk
+from .schedule.models import ScheduledJob
+from .schedule.states import JobReason, JobState
+from .schedule.typed import AbstractScheduledJob
 
-__all__ = ["Attempt", "Coverage", "Delivery", "OutboxEvent", "Reason", "State", "Sweep", "Walk"]
+__all__ = [
+    "AbstractScheduledJob",
+    "Attempt",
+    "Coverage",
+    "Delivery",
+    "JobReason",
+    "JobState",
+    "OutboxEvent",
+    "Reason",
+    "ScheduledJob",
+    "State",
+    "Sweep",
+    "Walk",
+]

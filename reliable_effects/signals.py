@@ -1,8 +1,9 @@
 """
-What has happened to a delivery, told after its state is committed.
+What has happened to a delivery, or to a scheduled job, told after its state is committed.
 
 Every signal is sent with `send_robust`, so a receiver that raises is logged and nothing else;
-`sender` is the `Effect`, and `delivery_id`, `key`, `using` (database alias) come with each.
+`sender` is the `Effect`, and `delivery_id`, `key`, `using` (database alias) come with each. Those of
+jobs have the model as `sender`, and come with `job`, the row as it is now, and `using`.
 A process that is killed between the commit and the signal sends none: signals are for watching,
 effects are for work.
 """
@@ -17,3 +18,6 @@ attempt_failed = Signal()  # attempt: int, exception: BaseException, retry_at: d
 delivery_poisoned = Signal()  # reason: str, exception: BaseException | None
 delivery_uncertain = Signal()  # waits_for_a_person: bool, exception: BaseException | None
 delivery_redriven = Signal()  # by: str, why: str
+
+job_missed = Signal()  # late: timedelta
+job_blocked = Signal()  # reason: str

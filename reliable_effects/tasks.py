@@ -26,6 +26,7 @@ from .outbox.kept_connections import kept_connections
 from .outbox.sweeper import SweeperProcess, SweeperThread
 from .outbox.sweeps import PRUNE, RELAY, RESCUE, sweep
 from .reconcile.sweeps import COVERAGE, RECONCILE, RECONCILE_ALL
+from .schedule.tick import TICK
 
 _DAY = 86_400  # seconds; a project's own time limit is not about our batches: leases are
 _LIMITS: dict[str, Any] = {
@@ -111,6 +112,11 @@ def reconcile_all() -> None:
 @shared_task(name="reliable_effects.coverage", **_LIMITS)
 def coverage() -> None:
     _sweep(COVERAGE)
+
+
+@shared_task(name="reliable_effects.tick", **_LIMITS)
+def tick() -> None:
+    _sweep(TICK)
 
 
 def _sweep(name: str) -> None:

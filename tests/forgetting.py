@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from reliable_effects.outbox import dispatch, heartbeat, low_water, prune, rescue, unknown
 from reliable_effects.outbox.pace import pace
+from reliable_effects.schedule import forget as ended_jobs
+from reliable_effects.schedule import tick, zones
 
 
 def forget_rows() -> None:
@@ -15,6 +17,9 @@ def forget_rows() -> None:
         prune.forget,
         rescue.forget,
         unknown.forget,
+        ended_jobs.forget,
+        tick.forget,
+        zones.forget,
     ):
         forget()
 

@@ -55,6 +55,9 @@ CATALOGUE = (
     Check("E070", "since= of an owed query names no date field of the subject"),
     Check("E071", "the subject of an event or effect is no model"),
     Check("W072", "still_needed= of an effect without a subject, which is never asked"),
+    Check("E073", "emits= of a model of jobs names no event about that model"),
+    Check("E074", "when_done= of a model of jobs is neither “mark” nor “delete”"),
+    Check("W075", "a model of jobs without the index that the sweep reads"),
 )
 
 _KNOWN = {check.id for check in CATALOGUE}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import timedelta
 from typing import Any, Generic, TypeVar, get_origin, is_typeddict
 
 from django.apps import apps
@@ -13,6 +14,7 @@ from ..exceptions import BadSubject
 from .names import checked_names, declared_at
 from .payloads import Codec, Json
 from .registry import Emitted, registry
+from .scheduling import Changed, OnConflict, Scheduled, When
 
 S = TypeVar("S")
 P = TypeVar("P")
@@ -188,6 +190,76 @@ class Event(Generic[S, P]):
         return registry.writer.emit(
             self, registry.on(self), list(facts), once=once, source="emit", using=using
         )
+
+    def schedule(
+        self,
+        subject: S,
+        /,
+        payload: P | None = None,
+        *,
+        at: When,
+        key: str,
+        late: timedelta | None = None,
+        on_conflict: OnConflict = "keep",
+        using: str | None = None,
+    ) -> Scheduled:
+        """
+        Emit this when the time has come: one row now, in the open transaction, and no message.
+
+        `at` is an aware datetime or a `WallClock`; what has passed is due at once. `key` names the
+        job: among those of this event that have not ended there is one of it. Where one stands,
+        `on_conflict` keeps it ("keep", the result says `already_scheduled`), gives it the new
+        subject, payload, time and `late` ("replace"), or raises ("raise"). `late` is how late it
+        may still run, for instance after an outage; later than that it becomes MISSED. None is
+        however late.
+
+        In an effect, a repeated run schedules nothing that its first run scheduled.
+
+        Raises:
+            OutsideTransaction: there is no open `atomic()` block on that database.
+            BadSchedule, BadSubject, BadPayload: the argument is named, and nothing was written.
+            AlreadyScheduled: a job stands under the key, and `on_conflict` is "raise".
+        """
+        return self.schedule_many(
+            [(subject, payload, at, key)], late=late, on_conflict=on_conflict, using=using
+        )[0]
+
+    def schedule_many(
+        self,
+        plans: Iterable[tuple[S, P | None, When, str]],
+        *,
+        late: timedelta | None = None,
+        on_conflict: OnConflict = "keep",
+        using: str | None = None,
+    ) -> list[Scheduled]:
+        """`schedule` for many (subject, payload, at, key) at once: a few statements, or none written."""
+        return registry.scheduler.schedule(
+            self, list(plans), late=late, on_conflict=on_conflict, using=using
+        )
+
+    def reschedule(self, *, key: str, at: When, using: str | None = None) -> Changed:
+        """
+        Move the job that stands under *key* to another time, in the open transaction.
+
+        Where its time has come meanwhile, or it was cancelled, nothing is changed and the result
+        says what it is now. Without `using` the router says for the model where the job lies: no
+        subject is at hand that it could ask about.
+
+        Raises:
+            OutsideTransaction, BadSchedule: as `schedule`.
+        """
+        return registry.scheduler.reschedule(self, key=key, at=at, using=using)
+
+    def cancel(self, *, key: str, using: str | None = None) -> Changed:
+        """
+        Give up the job that stands under *key*, in the open transaction; the key is free again.
+
+        If its time comes at the same moment, one of both wins, and the result says which.
+
+        Raises:
+            OutsideTransaction, BadSchedule: as `schedule`.
+        """
+        return registry.scheduler.cancel(self, key=key, using=using)
 
     def __repr__(self) -> str:
         return f"<Event {self.name}>"

@@ -1,7 +1,8 @@
 """
 Every declared event and effect, found by the names that rows carry.
 
-The floors below never import the outbox; `apps.ready()` hands its writer in here.
+The floors below import neither the outbox nor the schedule; `apps.ready()` hands their writers in
+here.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from uuid import UUID
 from django.core.exceptions import AppRegistryNotReady, ImproperlyConfigured
 
 from ..exceptions import DeclaredTwice, UnknownEffect, UnknownEvent
+from .scheduling import Scheduler
 
 if TYPE_CHECKING:
     from .effect import Effect
@@ -42,7 +44,7 @@ class Writer(Protocol):
         effects: Sequence[Effect[Any, Any]],
         facts: Sequence[tuple[Any, Any]],
         *,
-        once: str | None,
+        once: str | Sequence[str] | None,  # one for all facts, or one for each
         source: str,
         using: str | None,
     ) -> list[Emitted]: ...
@@ -56,6 +58,7 @@ class Registry:
         self._effects: dict[str, Effect[Any, Any]] = {}
         self._by_event: dict[str, tuple[Effect[Any, Any], ...]] = {}
         self._writer: Writer | None = None
+        self._scheduler: Scheduler | None = None
 
     # Declaring
 
@@ -125,6 +128,18 @@ class Registry:
 
     def use(self, writer: Writer) -> None:
         self._writer = writer
+
+    @property
+    def scheduler(self) -> Scheduler:
+        if self._scheduler is None:
+            raise AppRegistryNotReady(
+                "Nothing can be scheduled before Django is set up."
+                " Is 'reliable_effects' in INSTALLED_APPS, and was django.setup() called?"
+            )
+        return self._scheduler
+
+    def use_scheduler(self, scheduler: Scheduler) -> None:
+        self._scheduler = scheduler
 
     # Making sense of annotations
 

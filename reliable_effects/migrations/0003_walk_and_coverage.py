@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('reliable_effects', '0001_initial'),
+        ('reliable_effects', '0002_scheduled_job'),
     ]
 
     operations = [

@@ -51,21 +51,22 @@ class OutboxWriter:
         effects: Sequence[Effect[Any, Any]],
         facts: Sequence[tuple[Any, Any]],
         *,
-        once: str | None,
+        once: str | Sequence[str] | None,
         source: str,
         using: str | None,
     ) -> list[Emitted]:
         if not facts:
             return []
         pks = [event.pk_text(subject) for subject, _ in facts]
-        alias = using or _alias(event, [subject for subject, _ in facts])
+        alias = using or alias_of(event, [subject for subject, _ in facts])
         connection = connections[alias]
         if not in_open_transaction(connection):
             raise OutsideTransaction(event.name, alias)
         run = current_run()
+        names = [once] * len(facts) if once is None or isinstance(once, str) else once
         checked = [
-            _Fact(_new_event(event, pk, payload, once, run), subject)
-            for pk, (subject, payload) in zip(pks, facts, strict=True)
+            _Fact(_new_event(event, pk, payload, name, run), subject)
+            for pk, name, (subject, payload) in zip(pks, names, facts, strict=True)
         ]
         if run is not None:
             _refuse_twice(run, connection, event, checked)
@@ -110,7 +111,8 @@ def in_open_transaction(connection: BaseDatabaseWrapper) -> bool:
     )
 
 
-def _alias(event: Event[Any, Any], subjects: Sequence[Any]) -> str:
+def alias_of(event: Event[Any, Any], subjects: Sequence[Any]) -> str:
+    """Where the subjects are written, as the router says: their rows and ours share a transaction."""
     model = event.model
     if model is None:
         return DEFAULT_DB_ALIAS

@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .crash import assert_crash_safe
     from .emitted import assertEmitted, assertNotEmitted
-    from .running import EffectRun, NotDone, run_effects
+    from .running import EffectRun, JobBlocked, NotDone, run_effects
 
 __all__ = [
     "EffectRun",
+    "JobBlocked",
     "NotDone",
     "assertEmitted",
     "assertNotEmitted",
@@ -33,6 +34,7 @@ _PLACES = {
     "assertEmitted": ".emitted",
     "assertNotEmitted": ".emitted",
     "EffectRun": ".running",
+    "JobBlocked": ".running",
     "NotDone": ".running",
     "run_effects": ".running",
 }

@@ -23,11 +23,14 @@ from ..effects.outcomes import Uncertain
 from ..outbox import unknown
 from ..outbox.deliver import deliver
 from ..outbox.emit import in_open_transaction
-from ..outbox.heartbeat import Turn
+from ..outbox.heartbeat import Swept, Turn
 from ..outbox.models import Attempt, Delivery
 from ..outbox.rescue import rescue
 from ..outbox.run import surround_effects_with
 from ..outbox.states import WAITING, Reason, State
+from ..schedule.states import JobReason, JobState
+from ..schedule.tables import JobTable, tables
+from ..schedule.tick import emit_due, retry_blocked
 from .aliases import usable_databases
 from .autocommit import as_on_a_worker
 
@@ -57,14 +60,23 @@ class NotDone(AssertionError):
         super().__init__(f"{effect} (delivery {delivery_id}) was not done: {why}")
 
 
+class JobBlocked(AssertionError):
+    """The time of a scheduled job has come, and its event could not be emitted."""
+
+    def __init__(self, job: str, why: str) -> None:
+        self.job, self.why = job, why
+        super().__init__(f"The job {job} is blocked: {why}.")
+
+
 def run_effects(
     until: timedelta | datetime | None = None, *, record: bool = False
 ) -> list[EffectRun]:
     """
     Carry out every delivery that is due, in the order of their emits, and what these emit in turn.
+    Scheduled jobs whose time has come are emitted first.
 
-    `until`, a span from now or an aware datetime, goes on with what falls due by then: retries,
-    snoozes, questions to `verify`, leases that end. The clock of the database is moved there, in
+    `until`, a span from now or an aware datetime, goes on with what falls due by then: jobs,
+    retries, snoozes, questions to `verify`, leases that end. The clock of the database is moved there, in
     steps, and back at the end; nothing sleeps, and `timezone.now()` stays as it is.
 
     What goes wrong in an effect is raised here, once the failure is written; the effects behind it
@@ -76,6 +88,7 @@ def run_effects(
 
     Raises:
         NotDone: a delivery was set aside, or left, with no exception to raise.
+        JobBlocked: a job's event could not be emitted; not with `record=True`.
         AssertionError: effects owe one another without end.
         RuntimeError: called inside the test's own `atomic()`, where nothing is committed yet.
         ValueError: `until` is a naive datetime.
@@ -90,7 +103,7 @@ def run_effects(
     span = _span(until, databases[0])
     runs: list[EffectRun] = []
     with ExitStack() as clocks, surround_effects_with(as_on_a_worker):
-        for run in _owed(databases, span, clocks):
+        for run in _owed(databases, span, clocks, record=record):
             runs.append(run)
             if run.exception is not None and not record:
                 raise run.exception
@@ -115,10 +128,17 @@ def _span(until: timedelta | datetime | None, using: str) -> timedelta:
     return until - read_clock(using)
 
 
-def _owed(databases: Sequence[str], span: timedelta, clocks: ExitStack) -> Iterator[EffectRun]:
+def _owed(
+    databases: Sequence[str], span: timedelta, clocks: ExitStack, *, record: bool
+) -> Iterator[EffectRun]:
     """Run what is due, move the clock to what is due next, and so on for *span*."""
     left: set[tuple[str, int]] = set()  # deliveries that this code cannot run
     while True:
+        for using in databases:
+            for table in tables(using):
+                _emit_jobs(using, table)
+                if not record:
+                    _raise_blocked(using, table)
         yield from _due_now(databases, left)
         step = min((s for using in databases for s in _steps(using, left)), default=None)
         if step is None or step > span:
@@ -147,8 +167,26 @@ def _due_now(databases: Sequence[str], left: set[tuple[str, int]]) -> Iterator[E
                 yield run
 
 
+def _emit_jobs(using: str, table: JobTable) -> None:
+    """All that is due, however much one tick would take of it."""
+    cut_short = True
+    while cut_short:
+        swept = Swept()
+        with as_on_a_worker():
+            retry_blocked(using, table, swept)
+            emit_due(using, table, swept)
+        cut_short = swept.truncated
+
+
+def _raise_blocked(using: str, table: JobTable) -> None:
+    job = table.rows(using).filter(state=JobState.BLOCKED).order_by("at").first()
+    if job is not None:
+        why = JobReason(getattr(job, "reason", "") or JobReason.FAILED)
+        raise JobBlocked(table.name(job), f"{why.label}; the log has more")
+
+
 def _steps(using: str, left: set[tuple[str, int]]) -> Iterator[timedelta]:
-    """How long until a delivery falls due, and until a lease ends."""
+    """How long until a delivery or a job falls due, and until a lease ends."""
     rows = Delivery.objects.using(using)
     here = [pk for alias, pk in left if alias == using]
     waiting = rows.filter(state__in=WAITING, look_at__isnull=False).exclude(pk__in=here)
@@ -156,12 +194,19 @@ def _steps(using: str, left: set[tuple[str, int]]) -> Iterator[timedelta]:
     moments = (
         waiting.order_by("due_at").values_list("due_at", flat=True).first(),
         leases.values_list("lease_expires_at", flat=True).first(),
+        *(_next_job(using, table) for table in tables(using)),
     )
     now = read_clock(using)
     for moment in moments:
         if moment is not None:
             # A millisecond more: SQLite's clock has no finer hand.
             yield max(moment - now, timedelta(0)) + timedelta(milliseconds=1)
+
+
+def _next_job(using: str, table: JobTable) -> datetime | None:
+    rows = table.rows(using).filter(state=JobState.WAITING).order_by("at")
+    at: datetime | None = rows.values_list("at", flat=True).first()
+    return at
 
 
 def carry_out(using: str, delivery_id: int) -> EffectRun | None:

@@ -11,6 +11,7 @@ from django.db import connections, router
 from django.db.models import AutoField, Field, Model
 
 from ..outbox.models import OutboxEvent
+from ..schedule.models import ScheduledJob
 
 Row = dict[str, str | None]  # reprs, by column
 Tables = dict[str, list[Row]]
@@ -18,13 +19,20 @@ Pks = dict[tuple[str, type[Model]], set[Any]]
 Columns = set[tuple[str, str]]
 
 _NEW = "<new>"
-_EMITTED = "emitted events"
+# Our own tables by what of them is the project's business.
+_OURS: dict[str, tuple[type[Model], tuple[str, ...]]] = {
+    "emitted events": (OutboxEvent, ("name", "subject_model", "subject_pk", "payload")),
+    "scheduled jobs": (
+        ScheduledJob,
+        ("event", "subject_model", "subject_pk", "payload", "key", "state"),
+    ),
+}
 _ROWS_SHOWN = 3
 
 
 def primary_keys(databases: Sequence[str]) -> Pks:
     """Which rows there are, so that later ones can be told from them."""
-    models: list[tuple[str, type[Model]]] = [(using, OutboxEvent) for using in databases]
+    models = [(using, model) for using in databases for model, _ in _OURS.values()]
     return {
         (using, model): set(model._base_manager.using(using).values_list("pk", flat=True))
         for using, model in [*models, *_models(databases)]
@@ -33,7 +41,7 @@ def primary_keys(databases: Sequence[str]) -> Pks:
 
 def tables(databases: Sequence[str], before: Pks) -> Tables:
     """
-    All rows of the project's models, and the events emitted since *before*.
+    All rows of the project's models, and the events emitted and jobs scheduled since *before*.
 
     Numbers that the database gave to new rows are left out: they say nothing.
     """
@@ -49,11 +57,11 @@ def tables(databases: Sequence[str], before: Pks) -> Tables:
             for row in rows
         ]
     for using in databases:
-        emitted = OutboxEvent.objects.using(using).exclude(pk__in=before[using, OutboxEvent])
-        found[_label(_EMITTED, using, databases)] = [
-            {name: _text(value) for name, value in row.items()}
-            for row in emitted.values("name", "subject_model", "subject_pk", "payload")
-        ]
+        for label, (model, columns) in _OURS.items():
+            new = model._base_manager.using(using).exclude(pk__in=before[using, model])
+            found[_label(label, using, databases)] = [
+                {name: _text(value) for name, value in row.items()} for row in new.values(*columns)
+            ]
     return found
 
 

@@ -16,7 +16,7 @@ from reliable_effects.checks import CATALOGUE
 from reliable_effects.checks.project import about_database
 from reliable_effects.outbox.sweeps import tasks
 from tests.checks.conftest import Project
-from tests.shop.models import Order
+from tests.shop.models import Order, TrialExpiry
 
 pytestmark = pytest.mark.django_db
 
@@ -187,6 +187,31 @@ def effect_on_no_model(_project):
 @spoils("W072", naming="'test.asks'")
 def asks_about_no_subject(_project):
     effect("test.asks", still_needed=bool)(nothing)
+
+
+@spoils("E073", naming="'shop.next_release'")
+def job_of_no_event(project):
+    project.monkeypatch.setattr(TrialExpiry, "emits", "shop.next_release")
+
+
+@spoils("E073", naming="'shop.order_seen'")
+def job_of_an_event_about_others(project):
+    project.monkeypatch.setattr(TrialExpiry, "emits", "shop.order_seen")
+
+
+@spoils("E073", naming="None")
+def job_that_names_no_event(project):
+    project.monkeypatch.delattr(TrialExpiry, "emits")
+
+
+@spoils("E074", naming="'archive'")
+def job_done_otherwise(project):
+    project.monkeypatch.setattr(TrialExpiry, "when_done", "archive")
+
+
+@spoils("W075", naming="shop.TrialExpiry")
+def job_without_its_index(project):
+    project.monkeypatch.setattr(TrialExpiry._meta, "indexes", [])
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,8 @@ from reliable_effects.checks import CATALOGUE
 from reliable_effects.effects.effect import Effect
 from reliable_effects.outbox.models import Attempt, Delivery
 from reliable_effects.outbox.states import MOVES, Reason, State
+from reliable_effects.schedule.models import JobQuerySet, ScheduledJobQuerySet
+from reliable_effects.schedule.states import JOB_MOVES, JobReason, JobState
 
 from .pages import DOCS, PAGES, ROOT, rows
 
@@ -63,6 +65,29 @@ def test_every_move_is_listed_and_no_other():
     told = {tuple(row) for row in rows(REFERENCE / "states.md", "Moves")}
 
     assert told == {(a.name, b.name, why) for a, ends in MOVES.items() for b, why in ends.items()}
+
+
+def test_states_reasons_and_moves_of_jobs_are_listed():
+    """They are words of their own."""
+    page = REFERENCE / "states.md"
+    moves = {tuple(row) for row in rows(page, "Moves of jobs")}
+
+    assert [tuple(row[:3]) for row in rows(page, "States of jobs")] == [
+        (state.name, str(state.value), state.label) for state in JobState
+    ]
+    assert {tuple(row) for row in rows(page, "Reasons of blocked jobs")} == {
+        (reason.value, reason.label) for reason in JobReason if reason
+    }
+    assert moves == {
+        (a.name, b.name, why) for a, ends in JOB_MOVES.items() for b, why in ends.items()
+    }
+
+
+def test_every_query_about_jobs_is_listed():
+    """Each is an alarm or a page that somebody may want."""
+    declared = {*vars(JobQuerySet), *vars(ScheduledJobQuerySet)}
+
+    assert set(listed(API, "Jobs")) == {name for name in declared if not name.startswith("_")}
 
 
 def test_every_move_is_drawn_and_no_other():
@@ -141,6 +166,11 @@ def test_every_check_is_listed():
         ("`Event`", reliable_effects.Event.__init__),
         ("`Event.emit`", reliable_effects.Event.emit),
         ("`Event.emit_many`", reliable_effects.Event.emit_many),
+        ("`Event.schedule`", reliable_effects.Event.schedule),
+        ("`Event.schedule_many`", reliable_effects.Event.schedule_many),
+        ("`Event.reschedule`", reliable_effects.Event.reschedule),
+        ("`Event.cancel`", reliable_effects.Event.cancel),
+        ("`WallClock`", reliable_effects.WallClock),
         ("`effect`", reliable_effects.effect),
         ("`promise`", Effect.promise),
         ("`owed`", Effect.owed),

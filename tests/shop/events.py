@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from reliable_effects import Event
 
-from .models import Order
+from .models import Order, Reminder, TrialExpiry
 
 
 @dataclass
@@ -16,3 +16,7 @@ order_placed: Event[Order, OrderPlaced] = Event("shop.order_placed", subject="sh
 order_charged: Event[Order, dict[str, str]] = Event("shop.order_charged", subject="shop.Order")
 order_seen: Event[Order, dict[str, str]] = Event("shop.order_seen", subject="shop.Order")
 """Nothing listens to it but what a test declares."""
+trial_expired: Event[TrialExpiry, dict[str, str]] = Event(
+    "shop.trial_expired", subject="shop.TrialExpiry"
+)
+reminded: Event[Reminder, dict[str, str]] = Event("shop.reminded", subject="shop.Reminder")

@@ -7,6 +7,7 @@ from django.db import connections
 
 from reliable_effects import tasks
 from reliable_effects.clock import DbNow
+from reliable_effects.outbox import sweeps
 from reliable_effects.outbox.models import Delivery, Sweep
 from reliable_effects.outbox.states import State
 from reliable_effects.outbox.sweeps import PRUNE, RELAY, RESCUE, sweep, sweep_all
@@ -27,10 +28,11 @@ def test_everything_is_swept_and_says_so():
 
     done = sweep_all()
 
-    assert set(done) == {"default/relay", "default/rescue", "default/prune"}
+    assert set(done) >= {"default/relay", "default/rescue", "default/prune"}
     assert done["default/rescue"].done == done["default/prune"].done == 1
     assert list(Delivery.objects.values_list("pk", "state")) == [(row.pk, State.PENDING)]
-    assert dict(Sweep.objects.values_list("name", "done")) == {RELAY: 0, RESCUE: 1, PRUNE: 1}
+    told = dict(Sweep.objects.values_list("name", "done"))
+    assert told == told | {RELAY: 0, RESCUE: 1, PRUNE: 1}
 
 
 def test_a_sweep_waits_for_its_turn():
@@ -97,10 +99,10 @@ def test_every_database_is_swept(settings):
 
     done = sweep_all(with_relay=False)
 
-    assert set(done) == {
+    assert set(done) >= {
         f"{using}/{name}" for using in ("default", "other") for name in (RESCUE, PRUNE)
     }
-    assert Sweep.objects.using("other").count() == 2
+    assert set(Sweep.objects.using("other").values_list("name", flat=True)) >= {RESCUE, PRUNE}
 
 
 def test_one_broken_database_stops_no_other(settings, caplog):
@@ -115,11 +117,12 @@ def test_one_broken_database_stops_no_other(settings, caplog):
         with connections["other"].cursor() as cursor:
             cursor.execute(f"ALTER TABLE away RENAME TO {table}")
 
-    assert set(done) == {"default/rescue", "default/prune"}
+    assert set(done) >= {"default/rescue", "default/prune"}
+    assert not any(name.startswith("other/") for name in done)
     assert "on other failed" in caplog.text
 
 
-@pytest.mark.parametrize("name", [RELAY, RESCUE, PRUNE])
+@pytest.mark.parametrize("name", sweeps.periods())
 def test_beat_finds_each_sweep_by_its_name(name):
     """The names stand in people's schedules."""
     task = getattr(tasks, name)

@@ -234,6 +234,25 @@ def test_what_an_effect_emits_is_emitted_once(order):
         assert_crash_safe(emits_anew, order)
 
 
+def test_what_an_effect_schedules_is_scheduled_once(order):
+    """By its key; a key that changes with every run takes it away."""
+
+    @effect("t.schedules", on=order_seen)
+    def schedules(order, _ctx):
+        with transaction.atomic():
+            order_placed.schedule(order, at=timezone.now() + timedelta(days=30), key="a")
+
+    @effect("t.schedules_anew", on=order_seen)
+    def schedules_anew(order, _ctx):
+        with transaction.atomic():
+            key = str(random.random())
+            order_placed.schedule(order, at=timezone.now() + timedelta(days=30), key=key)
+
+    assert_crash_safe(schedules, order)
+    with pytest.raises(AssertionError, match=r"scheduled jobs, too many: .*shop\.order_placed"):
+        assert_crash_safe(schedules_anew, order)
+
+
 def test_verify_is_asked_before_it_runs_again(order):
     """So a partner without keys is charged once, as on a worker."""
     partner = Partner(knows_keys=False)

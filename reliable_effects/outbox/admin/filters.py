@@ -40,7 +40,7 @@ _DUE: dict[str, Callable[[], Q]] = {
 }
 
 
-class _KnownChoices(admin.SimpleListFilter):
+class KnownChoices(admin.SimpleListFilter):
     """A list filter that offers what the code knows, and ignores what it does not."""
 
     def known(self) -> Iterable[tuple[str, str]]:
@@ -57,7 +57,7 @@ class _KnownChoices(admin.SimpleListFilter):
         return queryset if meaning is None else queryset.filter(meaning)
 
 
-class StateFilter(_KnownChoices):
+class StateFilter(KnownChoices):
     title = parameter_name = "state"
 
     def known(self) -> Iterable[tuple[str, str]]:
@@ -67,7 +67,7 @@ class StateFilter(_KnownChoices):
         return _STATES.get(chosen)
 
 
-class ReasonFilter(_KnownChoices):
+class ReasonFilter(KnownChoices):
     title = parameter_name = "reason"
 
     def known(self) -> Iterable[tuple[str, str]]:
@@ -77,7 +77,7 @@ class ReasonFilter(_KnownChoices):
         return _REASONS.get(chosen)
 
 
-class EffectFilter(_KnownChoices):
+class EffectFilter(KnownChoices):
     title = parameter_name = "effect"
 
     def known(self) -> Iterable[tuple[str, str]]:
@@ -88,7 +88,7 @@ class EffectFilter(_KnownChoices):
         return Q(effect__in=(effect.name, *effect.aliases)) if effect else None
 
 
-class QueueFilter(_KnownChoices):
+class QueueFilter(KnownChoices):
     title = parameter_name = "queue"
 
     def known(self) -> Iterable[tuple[str, str]]:
@@ -98,7 +98,7 @@ class QueueFilter(_KnownChoices):
         return Q(queue=chosen) if chosen else None
 
 
-class DueFilter(_KnownChoices):
+class DueFilter(KnownChoices):
     title = parameter_name = "due"
 
     def known(self) -> Iterable[tuple[str, str]]:
@@ -108,7 +108,7 @@ class DueFilter(_KnownChoices):
         return _DUE[chosen]() if chosen in _DUE else None
 
 
-class EventNameFilter(_KnownChoices):
+class EventNameFilter(KnownChoices):
     title = parameter_name = "name"
 
     def known(self) -> Iterable[tuple[str, str]]:

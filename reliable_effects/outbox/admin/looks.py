@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 
 from django.apps import apps
 from django.contrib.admin.utils import quote
@@ -17,14 +17,25 @@ from django.utils.timezone import localtime
 
 from ...clock import spoken
 from ...effects.registry import registry
-from ..models import Delivery, OutboxEvent
+from ..models import Delivery
 from ..states import SET_ASIDE, Flag, State
 
 NOTHING = "-"
 
 
+class AboutSubject(Protocol):
+    """An event, or what will be one."""
+
+    subject_model: Any
+    subject_pk: Any
+
+
 def state(row: Delivery) -> SafeString:
-    name = state_name(row)
+    return badge(state_name(row))
+
+
+def badge(name: str) -> SafeString:
+    """The name of a state, tinted by the first word of it."""
     return format_html('<span class="re-state re-{}">{}</span>', name.partition(",")[0], name)
 
 
@@ -77,7 +88,7 @@ def as_json(value: Any) -> str:
     return pre(json.dumps(value, indent=2, ensure_ascii=False, default=str))
 
 
-def subject(event: OutboxEvent) -> str:
+def subject(event: AboutSubject) -> str:
     """`shop.Order:42`, as it may be typed into the search."""
     if not event.subject_model:
         return NOTHING
@@ -85,7 +96,7 @@ def subject(event: OutboxEvent) -> str:
     return f"{model._meta.label if model else event.subject_model}:{event.subject_pk}"
 
 
-def subject_link(event: OutboxEvent, site: str) -> str:
+def subject_link(event: AboutSubject, site: str) -> str:
     model = _model(event.subject_model)
     text = subject(event)
     return page(model, event.subject_pk, text, site) if model else text

@@ -24,10 +24,10 @@ _BIGGEST_ID = 2**63 - 1
 def deliveries(term: str, events: QuerySet[OutboxEvent]) -> Q:
     """Which deliveries *term* means; *events* are those that may be looked through."""
     term = term.strip()
-    key = _uuid(term)
+    key = as_uuid(term)
     if key is not None:
         return Q(key=key) | Q(event_id=key)
-    of_subject = events.filter(_about(term)).order_by("-pk").values_list("pk", flat=True)
+    of_subject = events.filter(about(term)).order_by("-pk").values_list("pk", flat=True)
     found = Q(event_id__in=list(of_subject[:_EVENTS]))
     number = term.removeprefix("#")
     if (pk := as_id(number)) is not None:
@@ -43,11 +43,11 @@ def as_id(text: str) -> int | None:
 
 
 def events(term: str) -> Q:
-    key = _uuid(term.strip())
-    return Q(pk=key) if key is not None else _about(term.strip())
+    key = as_uuid(term.strip())
+    return Q(pk=key) if key is not None else about(term.strip())
 
 
-def _about(term: str) -> Q:
+def about(term: str) -> Q:
     """Events about the subject; the index begins with the model, so each known one is named."""
     named = _SUBJECT.fullmatch(term)
     if named is not None:
@@ -63,7 +63,7 @@ def _models() -> Iterator[str]:
         yield from event.subject_aliases
 
 
-def _uuid(term: str) -> UUID | None:
+def as_uuid(term: str) -> UUID | None:
     try:
         return UUID(term) if len(term) >= 32 else None  # noqa: PLR2004  # hex digits
     except ValueError:

@@ -1,0 +1,255 @@
+"""
+Schedule, reschedule, cancel: one row a job, in the caller's transaction.
+
+In: a declared event and what its `schedule` was given. Out: rows of `ScheduledJob`, and no message:
+the sweep `tick` finds them when their time has come. All is checked before anything is written.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, get_args
+from uuid import UUID
+
+from django.db import DEFAULT_DB_ALIAS, connections, router, transaction
+
+from ..clock import DbNow
+from ..conf import settings
+from ..effects.event import Event
+from ..effects.keys import NAMESPACE, derive, new_event_id
+from ..effects.scheduling import Changed, OnConflict, Plan, Scheduled, When
+from ..exceptions import AlreadyScheduled, BadSchedule, LeaseLost, OutsideTransaction
+from ..outbox.emit import alias_of, in_open_transaction
+from ..outbox.failures import sanitise
+from ..outbox.models import Delivery
+from ..outbox.run_context import Run, current_run
+from .models import ScheduledJob, ScheduledJobQuerySet
+from .states import OPEN, JobState
+from .times import checked_late, moment
+
+logger = logging.getLogger("reliable_effects")
+
+_LONGEST_KEY = 200  # characters of it in a row
+_TRIES = 3  # of a job whose key is taken and freed again while we look
+
+
+ENDED: dict[str, Any] = {"ended_at": DbNow(), "key_held": None}
+"""What every end of a job writes, beside its state."""
+
+
+class JobWriter:
+    """What `Event.schedule` and its like call; see `effects.scheduling.Scheduler`."""
+
+    def schedule(
+        self,
+        event: Event[Any, Any],
+        plans: Sequence[Plan[Any, Any]],
+        *,
+        late: timedelta | None,
+        on_conflict: OnConflict,
+        using: str | None,
+    ) -> list[Scheduled]:
+        if on_conflict not in get_args(OnConflict):
+            raise BadSchedule(
+                event.name, "on_conflict", f"is {on_conflict!r}. Give 'keep', 'replace' or 'raise'."
+            )
+        checked_late(event.name, late)
+        run = current_run()
+        wanted = [_Wanted(_row(event, plan, late, run)) for plan in plans]
+        if not wanted:
+            return []
+        _refuse_same_keys(event, wanted)
+        alias = using or alias_of(event, [subject for subject, *_ in plans])
+        _check_transaction(event, "schedule", alias)
+        if run is not None and run.using == alias:
+            _refuse_the_late(run)
+        with transaction.atomic(using=alias):
+            # In the order of the keys: two that schedule the same ones wait for each other.
+            _write(alias, sorted(wanted, key=lambda want: want.held), on_conflict)
+        results = [want.result() for want in wanted]
+        changed = sum(result.changed for result in results)
+        logger.info("scheduled %s jobs=%d changed=%d", event.name, len(results), changed)
+        return results
+
+    def reschedule(
+        self, event: Event[Any, Any], *, key: str, at: When, using: str | None
+    ) -> Changed:
+        when = moment(event.name, at)
+        return self._change(
+            "reschedule",
+            event,
+            key,
+            using,
+            {"at": when.at, "wall_clock": when.wall_clock, "state": JobState.WAITING, "reason": ""},
+        )
+
+    def cancel(self, event: Event[Any, Any], *, key: str, using: str | None) -> Changed:
+        return self._change("cancel", event, key, using, ENDED | {"state": JobState.CANCELLED})
+
+    def _change(
+        self,
+        call: str,
+        event: Event[Any, Any],
+        key: str,
+        using: str | None,
+        columns: dict[str, Any],
+    ) -> Changed:
+        _check_key(event, key)
+        model = event.model
+        alias = using or (router.db_for_write(model) if model else DEFAULT_DB_ALIAS)
+        _check_transaction(event, call, alias)
+        rows = ScheduledJob.objects.using(alias)
+        changed = rows.filter(key_held=held_by(event, key), state__in=OPEN).update(**columns)
+        last = rows.by_key(key).filter(event__in=(event.name, *event.aliases))
+        # Uncommitted rows of others are unseen, so the newest here is what the UPDATE met.
+        state = last.order_by("-created_at", "-pk").values_list("state", flat=True).first()
+        logger.info("%s %s key=%r changed=%d", call, event.name, key, changed)
+        return Changed(changed, None if state is None else JobState(state).label)
+
+
+def held_by(event: Event[Any, Any], key: str) -> UUID:
+    """What stands in `key_held` of the one job of *event* that has *key* and has not ended."""
+    return derive(NAMESPACE, "job", event.identity, key)
+
+
+@dataclass(slots=True)
+class _Wanted:
+    """One job to be, and what came of it."""
+
+    row: ScheduledJob
+    changed: int = 0
+    already: bool = False
+    standing: tuple[UUID, datetime] | None = None  # what stands under the key now
+
+    @property
+    def held(self) -> UUID:
+        assert self.row.key_held is not None  # noqa: S101  # it is new
+        return self.row.key_held
+
+    def result(self) -> Scheduled:
+        job_id, at = self.standing or (self.row.pk, self.row.at)
+        return Scheduled(job_id, at, self.changed, self.already)
+
+
+def _row(
+    event: Event[Any, Any], plan: Plan[Any, Any], late: timedelta | None, run: Run | None
+) -> ScheduledJob:
+    subject, payload, at, key = plan
+    pk = event.pk_text(subject)
+    _check_key(event, key)
+    when = moment(event.name, at)
+    held = held_by(event, key)
+    if run is None:
+        job_id = new_event_id()
+    else:  # a repeated run finds what its first one scheduled, also when that has ended
+        job_id = derive(run.key, "job", str(run.generation), str(run.round), str(held))
+    return ScheduledJob(
+        id=job_id,
+        event=event.name,
+        subject_model=event.subject_label,
+        subject_pk=pk,
+        payload=json.loads(event.codec.dump(payload, settings().payload_limit)),
+        version=event.version,
+        key=key,
+        key_held=held,
+        at=when.at,
+        wall_clock=when.wall_clock,
+        late=late,
+    )
+
+
+def _check_key(event: Event[Any, Any], key: Any) -> None:
+    if not isinstance(key, str):
+        raise BadSchedule(
+            event.name, "key", f"is {key!r}. Give a string, like f'trial:{{user.pk}}'."
+        )
+    if not key or len(key) > _LONGEST_KEY:
+        raise BadSchedule(
+            event.name, "key", f"has {len(key)} characters. Give 1 to {_LONGEST_KEY}."
+        )
+    if sanitise(key, _LONGEST_KEY * 4) != key:
+        raise BadSchedule(
+            event.name, "key", f"is {key!r}, which holds what no database keeps. Leave that out."
+        )
+
+
+def _refuse_same_keys(event: Event[Any, Any], wanted: Sequence[_Wanted]) -> None:
+    seen: set[str] = set()
+    for want in wanted:
+        if want.row.key in seen:
+            raise BadSchedule(event.name, "key", f"is {want.row.key!r} twice in one call.")
+        seen.add(want.row.key)
+
+
+def _check_transaction(event: Event[Any, Any], call: str, alias: str) -> None:
+    if not in_open_transaction(connections[alias]):
+        raise OutsideTransaction(event.name, alias, call)
+
+
+def _refuse_the_late(run: Run) -> None:
+    """What a worker writes whose lease is over would stand beside what the next one writes."""
+    deliveries = Delivery.objects.using(run.using)
+    if not deliveries.filter(pk=run.delivery_id, claim_token=run.token).exists():
+        raise LeaseLost(run.delivery_id)
+
+
+def _write(alias: str, wanted: Sequence[_Wanted], on_conflict: OnConflict) -> None:
+    rows = ScheduledJob.objects.using(alias)
+    open_ = list(wanted)
+    if current_run() is not None:
+        open_ = _not_scheduled_before(rows, open_)
+    for _ in range(_TRIES):
+        if on_conflict == "replace":
+            for want in open_:
+                standing = rows.filter(key_held=want.held, state__in=OPEN)
+                replaced = standing.update(**ENDED, state=JobState.CANCELLED)
+                want.changed += replaced
+                want.already = want.already or replaced > 0
+        _insert_where_free(rows, open_)
+        open_ = _undecided(rows, open_, on_conflict)
+        if not open_:
+            return
+    raise AlreadyScheduled(open_[0].row.event, open_[0].row.key)
+
+
+def _not_scheduled_before(rows: ScheduledJobQuerySet, wanted: list[_Wanted]) -> list[_Wanted]:
+    """Without what an earlier run of the same effect has scheduled."""
+    before = dict(rows.filter(pk__in=[want.row.pk for want in wanted]).values_list("pk", "at"))
+    for want in wanted:
+        if want.row.pk in before:
+            want.already, want.standing = True, (want.row.pk, before[want.row.pk])
+    return [want for want in wanted if want.row.pk not in before]
+
+
+def _insert_where_free(rows: ScheduledJobQuerySet, wanted: Sequence[_Wanted]) -> None:
+    made = [want.row for want in wanted]
+    if connections[rows.db].vendor == "mysql":
+        # INSERT IGNORE would pass over any error, and lock what stands in a way that deadlocks.
+        rows.bulk_create(made, update_conflicts=True, update_fields=["key_held"])
+    else:
+        rows.bulk_create(made, ignore_conflicts=True)
+
+
+def _undecided(
+    rows: ScheduledJobQuerySet, wanted: Sequence[_Wanted], on_conflict: OnConflict
+) -> list[_Wanted]:
+    """Say for each what stands under its key; those come back that are to be tried again."""
+    by_key = {want.held: want for want in wanted}
+    found = rows.filter(key_held__in=list(by_key)).values_list("key_held", "pk", "at")
+    standing = {held: (pk, at) for held, pk, at in found}
+    again = []
+    for held, want in by_key.items():
+        pk = standing[held][0] if held in standing else None
+        if pk == want.row.pk:
+            want.changed += 1
+        elif pk is None or on_conflict == "replace":  # it has ended, or came, a moment ago
+            again.append(want)
+        elif on_conflict == "raise":
+            raise AlreadyScheduled(want.row.event, want.row.key)
+        else:
+            want.already, want.standing = True, standing[held]
+    return again
