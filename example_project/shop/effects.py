@@ -1,5 +1,6 @@
 """
-What follows when an order is placed: ten effects, and one more when a shipment is opened.
+What follows when an order is placed: ten effects, and one more when a shipment is opened. And two
+when a trial ends, a month after it began.
 
 Each shows one way an effect can be. Each writes into the row what it has done, and below it stands
 the query that finds the rows without: it is asked before each run, and workers walk it to find what
@@ -19,10 +20,19 @@ from django.db import transaction
 from django.db.models import F, QuerySet
 from django.utils import timezone
 
-from example_project.shop.events import OrderPlaced, order_placed, shipment_opened
-from example_project.shop.models import CURSED, LoyaltyAccount, LoyaltyEntry, Order, Shipment
+from example_project.shop.events import OrderPlaced, order_placed, shipment_opened, trial_ended
+from example_project.shop.models import (
+    CURSED,
+    LoyaltyAccount,
+    LoyaltyEntry,
+    Membership,
+    Order,
+    Shipment,
+    TrialExpiry,
+)
 from example_project.shop.partners import AnswerLost, call, find_payment
 from reliable_effects import ONCE, Backoff, EffectContext, Poison, Uncertain, effect
+from reliable_effects.models import JobState
 
 BACKOFF = Backoff(first=timedelta(milliseconds=500), longest=timedelta(seconds=4))
 
@@ -210,3 +220,29 @@ def notify_carrier(shipment: Shipment, ctx: EffectContext[dict[str, object]]) ->
 @notify_carrier.owed(since="opened_at", grace=GRACE, debt=ONCE)
 def shipments_without_carrier() -> QuerySet[Shipment]:
     return Shipment.objects.filter(carrier_reference="")
+
+
+@effect("shop.end_trial", on=trial_ended, atomic=True)
+def end_trial(expiry: TrialExpiry, ctx: EffectContext[dict[str, object]]) -> None:  # noqa: ARG001
+    """Have the customer pay postage again. Who has become a paying member since then stays one."""
+    member = Membership.objects.filter(pk=expiry.membership_id, plan=Membership.Plan.TRIAL)
+    member.update(plan=Membership.Plan.BASIC)
+
+
+@end_trial.owed(since="at", grace=GRACE, debt=ONCE)
+def trials_that_go_on() -> QuerySet[TrialExpiry]:
+    over = TrialExpiry.objects.filter(state=JobState.DONE)
+    return over.filter(membership__plan=Membership.Plan.TRIAL)
+
+
+@effect("shop.tell_trial_ended", on=trial_ended, dependency="mail", backoff=BACKOFF)
+def tell_trial_ended(expiry: TrialExpiry, ctx: EffectContext[dict[str, object]]) -> None:
+    """Mail the customer that the trial is over."""
+    to = expiry.membership.email
+    call("mail", ctx, order=expiry.reference, to=to, subject="Your trial of Plus has ended")
+    TrialExpiry.objects.filter(pk=expiry.pk).update(told_at=timezone.now())
+
+
+@tell_trial_ended.owed(since="at", grace=GRACE, debt=ONCE)
+def trials_that_ended_in_silence() -> QuerySet[TrialExpiry]:
+    return TrialExpiry.objects.filter(state=JobState.DONE, told_at=None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from example_project.shop.models import Order, Shipment
+from example_project.shop.models import Order, Shipment, TrialExpiry
 from reliable_effects import Event
 
 
@@ -19,4 +19,7 @@ order_placed: Event[Order, OrderPlaced] = Event(
 )
 shipment_opened: Event[Shipment, dict[str, object]] = Event(
     "shop.shipment_opened", subject="shop.Shipment"
+)
+trial_ended: Event[TrialExpiry, dict[str, object]] = Event(
+    "shop.trial_ended", subject="shop.TrialExpiry"
 )

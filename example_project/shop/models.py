@@ -1,4 +1,4 @@
-"""What the shop sells, and what its orders have come to."""
+"""What the shop sells, what its orders have come to, and whose parcels are free of charge."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import secrets
 
 from django.db import models
 from django.urls import reverse
+
+from reliable_effects.models import AbstractScheduledJob, JobState
 
 CURSED = "cursed-vase"  # no label sticks to it: a call that can never succeed
 
@@ -95,3 +97,50 @@ class Shipment(models.Model):
 
     def __str__(self) -> str:
         return f"shipment of {self.order}"
+
+
+class Membership(models.Model):
+    """Who pays no postage: a month on trial, and then as long as they pay for it."""
+
+    class Plan(models.TextChoices):
+        TRIAL = "trial", "on trial"
+        PLUS = "plus", "Plus"
+        BASIC = "basic", "Basic"
+
+    email = models.EmailField(unique=True)  # one trial in a life
+    plan = models.CharField(max_length=10, choices=Plan, default=Plan.TRIAL)
+
+    def __str__(self) -> str:
+        return self.email
+
+
+class TrialExpiry(AbstractScheduledJob):
+    """
+    The end of a trial, a row from the day it begins: it can be listed, moved and cancelled until
+    its time has come. Then it becomes the event, and is that event's subject.
+    """
+
+    emits = "shop.trial_ended"
+
+    membership = models.ForeignKey(Membership, on_delete=models.CASCADE)
+    told_at = models.DateTimeField(null=True, blank=True, editable=False)
+
+    class Meta(AbstractScheduledJob.Meta):
+        ordering = ("at",)
+        verbose_name_plural = "trial expiries"
+
+    def __str__(self) -> str:
+        return f"trial of {self.membership}"
+
+    @property
+    def reference(self) -> str:
+        """What partners know it by."""
+        return f"T-{self.pk}"
+
+    @property
+    def outcome(self) -> str:
+        """What a customer calls the state."""
+        return "ended" if self.state == JobState.DONE else self.get_state_display()
+
+    def get_absolute_url(self) -> str:
+        return reverse("trial", args=[self.pk])
