@@ -34,8 +34,8 @@ class TrialForm(forms.Form):
     email = forms.EmailField(label="E-mail")
     ends = forms.ChoiceField(
         choices={
-            "month": "in a month, at nine in the morning",
-            "soon": "in 20 seconds, to watch it end",
+            "month": "in a month, at nine",
+            "soon": "in 20 seconds",
         }
     )
 
