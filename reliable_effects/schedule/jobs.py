@@ -12,7 +12,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, get_args
+from typing import Any, assert_never, get_args
 from uuid import UUID
 
 from django.db import DEFAULT_DB_ALIAS, connections, router, transaction
@@ -27,8 +27,8 @@ from ..outbox.emit import alias_of, in_open_transaction
 from ..outbox.failures import sanitise
 from ..outbox.models import Delivery
 from ..outbox.run_context import Run, current_run
-from .models import ScheduledJob, ScheduledJobQuerySet
-from .states import OPEN, JobState
+from .models import ScheduledJob, ScheduledJobQuerySet, standing_of
+from .states import JobState
 from .times import checked_late, moment
 
 logger = logging.getLogger("reliable_effects")
@@ -103,7 +103,7 @@ class JobWriter:
         alias = using or (router.db_for_write(model) if model else DEFAULT_DB_ALIAS)
         _check_transaction(event, call, alias)
         rows = ScheduledJob.objects.using(alias)
-        changed = rows.filter(key_held=held_by(event, key), state__in=OPEN).update(**columns)
+        changed = _change_standing(rows, held_by(event, key), columns)
         last = rows.by_key(key).filter(event__in=(event.name, *event.aliases))
         # Uncommitted rows of others are unseen, so the newest here is what the UPDATE met.
         state = last.order_by("-created_at", "-pk").values_list("state", flat=True).first()
@@ -123,7 +123,8 @@ class _Wanted:
     row: ScheduledJob
     changed: int = 0
     already: bool = False
-    standing: tuple[UUID, datetime] | None = None  # what stands under the key now
+    decided: bool = False
+    standing: tuple[UUID, datetime] | None = None  # what was kept
 
     @property
     def held(self) -> UUID:
@@ -197,23 +198,68 @@ def _refuse_the_late(run: Run) -> None:
         raise LeaseLost(run.delivery_id)
 
 
+def _change_standing(rows: ScheduledJobQuerySet, held: UUID, columns: dict[str, Any]) -> int:
+    """
+    Guarded, and by id: found by the key, and locked there, it would lie across a tick's path on
+    MariaDB, and one of both would be given up as a deadlock.
+    """
+    for _ in range(_TRIES):
+        pk = rows.filter(key_held=held).values_list("pk", flat=True).first()
+        if pk is None:
+            return 0
+        if changed := standing_of(rows.filter(pk=pk)).update(**columns):
+            return changed
+    return 0  # it ended, and others that took its place, each while we looked
+
+
 def _write(alias: str, wanted: Sequence[_Wanted], on_conflict: OnConflict) -> None:
     rows = ScheduledJob.objects.using(alias)
     open_ = list(wanted)
     if current_run() is not None:
         open_ = _not_scheduled_before(rows, open_)
     for _ in range(_TRIES):
-        if on_conflict == "replace":
-            for want in open_:
-                standing = rows.filter(key_held=want.held, state__in=OPEN)
-                replaced = standing.update(**ENDED, state=JobState.CANCELLED)
-                want.changed += replaced
-                want.already = want.already or replaced > 0
+        open_ = _free(rows, open_, on_conflict)
         _insert_where_free(rows, open_)
-        open_ = _undecided(rows, open_, on_conflict)
+        standing = _standing(rows, open_)
+        for want in open_:
+            if standing.get(want.held, (None,))[0] == want.row.pk:
+                want.changed += 1
+                want.decided = True
+        open_ = [want for want in open_ if not want.decided]  # another was quicker: what is it?
         if not open_:
             return
     raise AlreadyScheduled(open_[0].row.event, open_[0].row.key)
+
+
+def _free(
+    rows: ScheduledJobQuerySet, wanted: Sequence[_Wanted], on_conflict: OnConflict
+) -> list[_Wanted]:
+    """Those whose key is free, or freed. Read without a lock, as `_change_standing` does."""
+    standing = _standing(rows, wanted)
+    for want in wanted:
+        if want.held not in standing:
+            continue
+        want.already = True
+        match on_conflict:
+            case "keep":
+                want.decided, want.standing = True, standing[want.held]
+            case "raise":
+                raise AlreadyScheduled(want.row.event, want.row.key)
+            case "replace":
+                pk, _ = standing[want.held]
+                replaced = standing_of(rows.filter(pk=pk))
+                want.changed += replaced.update(**ENDED, state=JobState.CANCELLED)
+            case _:
+                assert_never(on_conflict)
+    return [want for want in wanted if not want.decided]
+
+
+def _standing(
+    rows: ScheduledJobQuerySet, wanted: Sequence[_Wanted]
+) -> dict[UUID, tuple[UUID, datetime]]:
+    """What stands under each key: its id and time."""
+    found = rows.filter(key_held__in=[want.held for want in wanted])
+    return {held: (pk, at) for held, pk, at in found.values_list("key_held", "pk", "at") if held}
 
 
 def _not_scheduled_before(rows: ScheduledJobQuerySet, wanted: list[_Wanted]) -> list[_Wanted]:
@@ -221,35 +267,15 @@ def _not_scheduled_before(rows: ScheduledJobQuerySet, wanted: list[_Wanted]) -> 
     before = dict(rows.filter(pk__in=[want.row.pk for want in wanted]).values_list("pk", "at"))
     for want in wanted:
         if want.row.pk in before:
-            want.already, want.standing = True, (want.row.pk, before[want.row.pk])
-    return [want for want in wanted if want.row.pk not in before]
+            want.already, want.decided = True, True
+            want.standing = (want.row.pk, before[want.row.pk])
+    return [want for want in wanted if not want.decided]
 
 
 def _insert_where_free(rows: ScheduledJobQuerySet, wanted: Sequence[_Wanted]) -> None:
     made = [want.row for want in wanted]
     if connections[rows.db].vendor == "mysql":
-        # INSERT IGNORE would pass over any error, and lock what stands in a way that deadlocks.
+        # INSERT IGNORE would pass over any error.
         rows.bulk_create(made, update_conflicts=True, update_fields=["key_held"])
     else:
         rows.bulk_create(made, ignore_conflicts=True)
-
-
-def _undecided(
-    rows: ScheduledJobQuerySet, wanted: Sequence[_Wanted], on_conflict: OnConflict
-) -> list[_Wanted]:
-    """Say for each what stands under its key; those come back that are to be tried again."""
-    by_key = {want.held: want for want in wanted}
-    found = rows.filter(key_held__in=list(by_key)).values_list("key_held", "pk", "at")
-    standing = {held: (pk, at) for held, pk, at in found}
-    again = []
-    for held, want in by_key.items():
-        pk = standing[held][0] if held in standing else None
-        if pk == want.row.pk:
-            want.changed += 1
-        elif pk is None or on_conflict == "replace":  # it has ended, or came, a moment ago
-            again.append(want)
-        elif on_conflict == "raise":
-            raise AlreadyScheduled(want.row.event, want.row.key)
-        else:
-            want.already, want.standing = True, standing[held]
-    return again

@@ -21,7 +21,7 @@ from ..effects.event import Event
 from ..effects.keys import once_event_id
 from ..effects.registry import registry
 from ..exceptions import BadPayload, UnknownEvent
-from .models import ScheduledJob
+from .models import ScheduledJob, standing_of
 from .states import JobReason, JobState
 from .typed import AbstractScheduledJob
 
@@ -57,6 +57,10 @@ class JobTable:
         """All of them: a project's own manager may hide some, and their time comes all the same."""
         found: QuerySet[Any] = self.model._base_manager.using(using)
         return found
+
+    def standing(self, using: str, jobs: Sequence[Any]) -> QuerySet[Any]:
+        """Those of *jobs* that have not ended, for a guarded UPDATE."""
+        return standing_of(self.rows(using).filter(pk__in=[job.pk for job in jobs]))
 
     def ended(self, state: JobState) -> dict[str, Any]:
         return {"state": state, "ended_at": DbNow(), "key_held": None}

@@ -30,7 +30,7 @@ from ..outbox.heartbeat import Swept, Turn, take_turn
 from ..outbox.passing import may_pass
 from ..outbox.reconnect import mend
 from .forget import forget_ended
-from .states import OPEN, JobReason, JobState
+from .states import JobReason, JobState
 from .tables import Blocked, JobTable, Ready, tables
 from .zones import RESOLVE_EVERY, resolve_anew, resolved
 
@@ -134,14 +134,20 @@ def _carry_out(using: str, table: JobTable, rows: Any, limit: int, swept: Swept)
 
 def _alone(using: str, table: JobTable, job: Any) -> int:
     """One job by itself; what cannot be emitted is set aside, and said."""
-    rows = table.rows(using).filter(pk=job.pk, state__in=OPEN)
+    rows = table.standing(using, [job])
     try:
         with transaction.atomic(using=using):
             return _settle(using, table, list(rows.select_for_update(skip_locked=True)))
     except Exception as error:
         if may_pass(error):
             raise
-        logger.exception("could not emit the job %s; the others go on", table.name(job))
+        # Once with its traceback, and not each minute while it stays blocked.
+        again = job.state == JobState.BLOCKED
+        logger.log(
+            logging.WARNING if again else logging.ERROR,
+            "could not emit the job %s; the others go on: %r", table.name(job), error,
+            exc_info=None if again else error,
+        )  # fmt: skip
         mend(using)
         with transaction.atomic(using=using):
             _block(using, table, [Blocked(job, JobReason.FAILED)])
@@ -159,7 +165,7 @@ def _settle(using: str, table: JobTable, jobs: Sequence[Any]) -> int:
         at = resolved(job)
         late = table.late(job)
         if at > now:  # the zone's rules have changed, and it is later
-            rows = table.rows(using).filter(pk=job.pk, state__in=OPEN)
+            rows = table.standing(using, [job])
             rows.update(at=at, state=JobState.WAITING)
         elif late is not None and now - at > late:
             missed.append(job)
@@ -196,7 +202,7 @@ def _emit(using: str, event: Event[Any, Any], group: Sequence[Ready]) -> None:
 def _end(using: str, table: JobTable, jobs: Sequence[Any], state: JobState) -> None:
     if not jobs:
         return
-    rows = table.rows(using).filter(pk__in=[job.pk for job in jobs], state__in=OPEN)
+    rows = table.standing(using, jobs)
     if rows.update(**table.ended(state)) != len(jobs):
         # They were locked; where there are no locks (SQLite) another process may have been first.
         raise RuntimeError(f"a job of {table.label} was ended by another; this batch is undone")
@@ -209,7 +215,7 @@ def _block(using: str, table: JobTable, blocked: Sequence[Blocked]) -> None:
         if not stands or getattr(one.job, "reason", one.reason) != one.reason:
             by_reason.setdefault(one.reason, []).append(one.job)
     for reason, jobs in by_reason.items():
-        rows = table.rows(using).filter(pk__in=[job.pk for job in jobs], state__in=OPEN)
+        rows = table.standing(using, jobs)
         rows.update(**table.blocked(reason))
         for job in jobs:
             _tell(using, signals.job_blocked, table, job, reason=str(reason))
@@ -225,7 +231,9 @@ def _tell(using: str, signal: Signal, table: JobTable, job: Any, **facts: Any) -
 def _told(using: str, signal: Signal, table: JobTable, job: Any, facts: dict[str, Any]) -> None:
     what = "missed" if signal is signals.job_missed else "blocked"
     said = " ".join(f"{name}={value}" for name, value in facts.items())
-    logger.error("%s job %s due=%s %s", what, table.name(job), job.at.isoformat(), said)
+    # Old workers meet what only the next release knows, during each deploy.
+    level = logging.WARNING if facts.get("reason") == JobReason.UNKNOWN_EVENT else logging.ERROR
+    logger.log(level, "%s job %s due=%s %s", what, table.name(job), job.at.isoformat(), said)
     if signal.has_listeners(table.model):
         row = table.rows(using).filter(pk=job.pk).first()
         signal.send_robust(table.model, job=row, using=using, **facts)

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, TypedDict, assert_type
 
 from django.db.models import QuerySet
 
-from reliable_effects import ONCE, Backoff, EffectContext, Event, Skip, Snooze, effect
+from reliable_effects import ONCE, Backoff, EffectContext, Event, Skip, Snooze, WallClock, effect
 from reliable_effects.effects.effect import Effect
 from reliable_effects.effects.registry import Emitted
-from tests.shop.models import LedgerEntry, Order
+from reliable_effects.effects.scheduling import Changed, Scheduled
+from reliable_effects.models import ScheduledJob
+from tests.shop.models import LedgerEntry, Order, TrialExpiry
 
 
 @dataclass
@@ -50,6 +52,41 @@ def a_view(order: Order, entry: LedgerEntry) -> None:
     seen.emit(order, {"bye": "anna"})  # type: ignore[arg-type]  # no such key
     night.emit(order, {})  # type: ignore[arg-type]  # it is about no row
     placed.emit(subject=order)  # type: ignore[call-arg]  # positional only
+
+
+# Scheduling
+
+
+def a_trial(order: Order, entry: LedgerEntry, at: datetime) -> None:
+    assert_type(placed.schedule(order, Placed(coupon="TEA"), at=at, key="a"), Scheduled)
+    wall = WallClock(datetime(2027, 3, 28, 2, 30), "Europe/Berlin")  # noqa: DTZ001  # a wall's
+    placed.schedule(order, at=wall, key="a", late=timedelta(hours=1), on_conflict="replace")
+    seen.schedule(order, {"by": "anna"}, at=at, key="a", using="other")
+    night.schedule(None, {"any": 1}, at=at, key="a")
+    many = placed.schedule_many([(order, Placed(), at, "a"), (order, None, wall, "b")])
+    assert_type(many, list[Scheduled])
+    assert_type(placed.reschedule(key="a", at=wall), Changed)
+    assert_type(placed.cancel(key="a").changed, int)
+
+    placed.schedule(entry, at=at, key="a")  # type: ignore[arg-type]  # another model
+    placed.schedule(order, {"coupon": "TEA"}, at=at, key="a")  # type: ignore[arg-type]  # not the dataclass
+    placed.schedule(order, at="2027-03-28", key="a")  # type: ignore[arg-type]  # text is no time
+    placed.schedule(order, at=at)  # type: ignore[call-arg]  # under which key?
+    placed.schedule(order, at=at, key=7)  # type: ignore[arg-type]  # a key is text
+    placed.schedule(order, at=at, key="a", late=60)  # type: ignore[arg-type]  # 60 of what?
+    placed.schedule(order, at=at, key="a", on_conflict="ignore")  # type: ignore[arg-type]  # misspelt
+    placed.cancel("a")  # type: ignore[call-arg]  # by name only
+
+
+def typed_jobs(order: Order, at: datetime) -> None:
+    job = TrialExpiry.objects.create(order=order, plan="pro", at=at, key="a")
+    assert_type(job, TrialExpiry)
+    assert_type(job.at, datetime)
+    assert_type(job.key, str | None)
+    assert_type(TrialExpiry.objects.due().count(), int)
+    assert_type(TrialExpiry.objects.all().reschedule(at), int)
+    assert_type(TrialExpiry.objects.filter(plan="pro").cancel(), int)
+    assert_type(ScheduledJob.objects.for_subject(order).upcoming().first(), ScheduledJob | None)
 
 
 # Effects of an event

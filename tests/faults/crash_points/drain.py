@@ -17,6 +17,7 @@ from reliable_effects.outbox.prune import prune
 from reliable_effects.outbox.relay import relay
 from reliable_effects.outbox.rescue import rescue
 from reliable_effects.outbox.states import State
+from reliable_effects.schedule.tick import tick
 from tests.faults.locks import nobody_holds_a_lock
 from tests.waiting import eventually
 
@@ -33,6 +34,7 @@ def drain() -> None:
             # Each round is another worker.
             heartbeat.forget_claims()
             low_water.forget()
+            tick("default")
             rescue("default", Turn(since_last=None))
             sent = len(outer_world.hints())
             while not _is_quiet():

@@ -13,7 +13,9 @@ from typing import Any
 from reliable_effects.effects.registry import registry
 from reliable_effects.outbox.models import Attempt, Delivery, OutboxEvent
 from reliable_effects.outbox.states import State
-from tests.shop.models import LedgerEntry, Order
+from reliable_effects.schedule.models import ScheduledJob
+from reliable_effects.schedule.states import JobState
+from tests.shop.models import LedgerEntry, Order, TrialExpiry
 
 from . import outer_world
 from .acts.act import Act
@@ -25,6 +27,7 @@ class Picture:
 
     states: dict[str, list[str]]  # by effect
     events: dict[str, int]
+    jobs: dict[str, str]  # what became of each, by event and key
     attempts: dict[str, int]  # by effect, the most
     lost_runs: int  # attempts whose worker was not heard of again
 
@@ -51,10 +54,23 @@ def look() -> dict[str, Any]:
         Picture(
             states={effect: sorted(all_) for effect, all_ in states.items()},
             events=dict(Counter(OutboxEvent.objects.values_list("name", flat=True))),
+            jobs=_jobs(),
             attempts=attempts,
             lost_runs=Attempt.objects.filter(outcome=Attempt.Outcome.LOST).count(),
         )
     )
+
+
+def _jobs() -> dict[str, str]:
+    rows = ScheduledJob.objects.order_by("created_at", "pk")
+    ours = rows.values_list("event", "key", "state")
+    found: dict[str, str] = {}
+    for event, key, state in ours:
+        # Keys of new orders carry their numbers, which no two runs have in common.
+        name = f"{event} {key.rstrip('0123456789')}"
+        found[name] = " ".join(filter(None, (found.get(name), JobState(state).name)))
+    typed = TrialExpiry.objects.values_list("pk", "state").order_by("pk")
+    return found | {f"trial {n}": JobState(state).name for n, (_, state) in enumerate(typed)}
 
 
 def _outcome(effect: str, state: State) -> str:
@@ -74,6 +90,7 @@ def judge(
     _compare_with_partners(act, orders, rows, found)
     for row in rows:
         _check_row(row, found)
+    found.expect(not ScheduledJob.objects.due().exists(), "a job is due, and no tick took it")
     _compare_with_client(act, orders, found)
     if whole is not None and untouched is not None:
         was_made = not act.makes_orders or bool(orders)
@@ -146,7 +163,7 @@ def _compare_with_a_whole_act(
             may_be = {*untouched["states"].get(effect, ()), *whole["states"].get(effect, ())}
             found.expect(set(states) <= may_be, f"{effect} is {states}, may be {may_be}")
     else:
-        for what in ("states", "events"):
+        for what in ("states", "events", "jobs"):
             found.expect(after[what] == whole[what], f"{what}: {after[what]}, not {whole[what]}")
     for effect, tries in after["attempts"].items():
         most = max(p["attempts"].get(effect, 0) for p in (untouched, whole)) + 1

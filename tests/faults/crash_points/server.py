@@ -40,8 +40,10 @@ _TABLES = (
     "reliable_effects_attempt",
     "reliable_effects_delivery",
     "reliable_effects_outboxevent",
+    "reliable_effects_scheduledjob",
     "reliable_effects_sweep",
     "shop_ledgerentry",
+    "shop_trialexpiry",
     "shop_order",
 )
 

@@ -8,7 +8,7 @@ from reliable_effects.effects.registry import registry
 from tests.faults.evidence import IS_FULL
 
 with registry.scratch():  # effects of their own: only the processes that are killed know them
-    from .acts import emitting, endings, remedies, running, sweeping
+    from .acts import emitting, endings, remedies, running, scheduling, sweeping
 
 pytestmark = pytest.mark.timeout(3600 if IS_FULL else 120)
 
@@ -51,4 +51,11 @@ def test_a_killed_sweep_leaves_the_rest_to_the_next(sweep, act):
 @of(remedies)
 def test_a_remedy_is_done_or_was_never_begun(sweep, act):
     """For each row by itself; and it is done once the person was told so."""
+    sweep(act)
+
+
+@pytest.mark.fault("a client or a tick is killed at a line of a scheduled job", rows="C17 C18")
+@of(scheduling)
+def test_a_job_is_one_event_whoever_dies(sweep, act):
+    """Scheduled with its change or not at all; emitted and ended in one transaction."""
     sweep(act)

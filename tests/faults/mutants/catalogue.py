@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.faults.mutants import of_the_rest, of_workers
+from tests.faults.mutants import of_jobs, of_the_rest, of_workers
 
 MUTANTS = (
     *of_workers.FENCE,
@@ -11,4 +11,5 @@ MUTANTS = (
     *of_the_rest.EMIT,
     *of_the_rest.SWEEPS,
     *of_the_rest.PEOPLE_AND_CLOCK,
+    *of_jobs.JOBS,
 )

@@ -16,7 +16,13 @@ from typing import Any
 
 from django.db import connection
 
-TABLES = ("reliable_effects_delivery", "reliable_effects_outboxevent", "reliable_effects_attempt")
+TABLES = (
+    "reliable_effects_delivery",
+    "reliable_effects_outboxevent",
+    "reliable_effects_attempt",
+    "reliable_effects_scheduledjob",
+    "shop_trialexpiry",
+)
 
 
 @dataclass(frozen=True)
