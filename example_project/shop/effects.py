@@ -223,7 +223,7 @@ def shipments_without_carrier() -> QuerySet[Shipment]:
 
 
 @effect("shop.end_trial", on=trial_ended, atomic=True)
-def end_trial(expiry: TrialExpiry, ctx: EffectContext[dict[str, object]]) -> None:  # noqa: ARG001
+def end_trial(expiry: TrialExpiry, ctx: EffectContext[dict[str, object]]) -> None:  # noqa: ARG001  # as above
     """Have the customer pay postage again. Who has become a paying member since then stays one."""
     member = Membership.objects.filter(pk=expiry.membership_id, plan=Membership.Plan.TRIAL)
     member.update(plan=Membership.Plan.BASIC)

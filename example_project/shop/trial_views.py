@@ -7,6 +7,7 @@ from http import HTTPStatus
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.formats import date_format
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
@@ -59,7 +60,9 @@ def move_trial(request: HttpRequest, pk: int) -> HttpResponse:
         for problem in form.errors["ends"]:
             messages.error(request, f"The {expiry} was not moved. {problem}")
     elif move_end(expiry, ends := form.cleaned_data["ends"]):
-        messages.success(request, f"The {expiry} ends at {ends.wall:%-d %b %Y, %H:%M} now.")
+        messages.success(
+            request, f"The {expiry} ends at {date_format(ends.wall, 'j M Y, H:i')} now."
+        )
     else:
         messages.error(request, f"The {expiry} was not moved: it is over.")
     return redirect("trials")
