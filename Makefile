@@ -13,7 +13,7 @@ demo: ## a shop on a web page: orders, workers, partners, admin; Ctrl-C ends it
 	@scripts/environment demo
 	@$(PYTHON) -m example_project.demo $(ARGS)
 
-prove: ## the same without a browser: 200 orders while workers and broker are killed
+prove: ## the same without a browser: 200 orders while workers and broker are killed, tables truncated
 	@scripts/environment demo
 	@$(PYTHON) -m example_project.prove $(ARGS)
 

@@ -1,4 +1,7 @@
-"""What `make prove` does to a running shop: kill workers, wipe the broker, kill the broker."""
+"""
+What `make prove` does to a running shop: kill workers, wipe and kill the broker, and truncate the
+tables of reliable_effects.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,20 @@ import signal
 import socket
 import time
 from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+import requests
 
 from example_project.processes import Process
 from example_project.stack import Stack
 
+if TYPE_CHECKING:
+    from example_project.loss import Loss
+
 CHILDREN, GROUPS, WIPES, BROKER_KILLS = 9, 3, 2, 1  # how often each is done
+LOSSES = (("deliveries",), ("events",), ("deliveries", "events"))
+_ENOUGH = 10  # deliveries that must be open for a loss to be one; there are dozens under fire
 
 
 class Chaos:
@@ -24,14 +36,17 @@ class Chaos:
     children, or the worker itself where it has none.
     """
 
-    def __init__(self, stack: Stack, *, seed: int = 0) -> None:
+    def __init__(self, stack: Stack, *, seed: int = 0, losses: bool = True) -> None:
         self._stack = stack
         self._dice = random.Random(seed)
         self.kills = self.crashes = self.wipes = self.broker_kills = 0
+        self.losses: list[tuple[Loss, int]] = []  # and how many calls had arrived by then
         blows: list[Callable[[], str]] = [self._kill_a_child] * CHILDREN
         blows += [self._kill_a_worker] * GROUPS
         if stack.broker:
             blows += [self._wipe_the_broker] * WIPES + [self._kill_the_broker] * BROKER_KILLS
+        if losses:
+            blows += [partial(self._lose, *tables) for tables in LOSSES]
         self._dice.shuffle(blows)
         self._blows = blows
 
@@ -41,6 +56,7 @@ class Chaos:
 
     def strike(self) -> str:
         """Deal the next blow; return what it was, or "" where nobody was there to be hit."""
+        self.heal()
         blow = self._blows.pop()
         told = blow()
         if not told:
@@ -48,7 +64,11 @@ class Chaos:
         return told
 
     def heal(self) -> None:
-        """Have everything run again."""
+        """
+        Have everything run again, as a supervisor would.
+
+        A Celery worker may end by itself when its Redis dies: kombu fails as it tidies up.
+        """
         for worker in self._stack.workers:
             if not worker.is_alive():
                 worker.start()
@@ -95,6 +115,16 @@ class Chaos:
         broker.wait_until_ready()
         self.broker_kills += 1
         return "killed the broker, started an empty one"
+
+    def _lose(self, *tables: str) -> str:
+        from example_project.loss import lose, open_deliveries  # noqa: PLC0415  # after setup
+
+        if open_deliveries() < _ENOUGH:
+            return ""
+        loss = lose(*tables)
+        last = requests.get(f"{self._stack.partners_url}/ledger?last=1", timeout=30).json()
+        self.losses.append((loss, max((line["id"] for line in last["arrivals"]), default=0)))
+        return f"truncated {loss}"
 
     def _someone_at_work(self) -> Process | None:
         """Pick a worker that is up: one that is still starting has nothing to lose."""

@@ -9,7 +9,7 @@ is not asked.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 ALWAYS = ("payment", "mail", "warehouse", "crm", "analytics", "search", "carrier")
@@ -25,7 +25,7 @@ class PlacedOrder:
     gift: bool = False
     cursed: bool = False
     charge_id: str | None = None
-    has_receipt: bool = False
+    written_down: frozenset[str] = frozenset()  # partners whose part the rows say is done
     loyalty_entries: int = 0
     has_shipment: bool = False
 
@@ -51,13 +51,14 @@ class Verdict:
     lost: list[str] = field(default_factory=list)
     phantom: list[str] = field(default_factory=list)
     doubled: list[str] = field(default_factory=list)
+    rekeyed: list[str] = field(default_factory=list)  # asked for under keys of which one is wrong
     extra_runs: int = 0  # calls sent again although an earlier one was answered
     extra_harmless: int = 0  # the same, of effects that said they may run again
     crashes: int = 0
 
     @property
     def is_sound(self) -> bool:
-        return not (self.lost or self.phantom or self.doubled)
+        return not (self.lost or self.phantom or self.doubled or self.rekeyed)
 
     @property
     def extra_per_crash(self) -> float:
@@ -97,13 +98,37 @@ def check(
         lost=lost,
         phantom=list(_phantoms(placed, calls)),
         doubled=list(_doubled(placed, calls)),
+        rekeyed=list(_rekeyed(calls)),
         extra_runs=sum(n for partner, n in extra.items() if partner not in HARMLESS),
         extra_harmless=sum(n for partner, n in extra.items() if partner in HARMLESS),
         crashes=crashes,
     )
 
 
+def asked_on_both_sides(arrivals: Sequence[Arrival], losses: Iterable[int]) -> tuple[int, int]:
+    """
+    How many effects were asked for before a loss and after it, and how many of them under one key.
+
+    losses: for each, how many of *arrivals*, which are in their order, came before it.
+    """
+    asked: set[tuple[str, str]] = set()
+    changed: set[tuple[str, str]] = set()
+    for loss in losses:
+        before, after = _keys(arrivals[:loss]), _keys(arrivals[loss:])
+        both = before.keys() & after.keys()
+        asked |= both
+        changed |= {call for call in both if before[call] != after[call]}
+    return len(asked), len(asked - changed)
+
+
 Calls = dict[tuple[str, str], list[Arrival]]
+
+
+def _keys(arrivals: Iterable[Arrival]) -> dict[tuple[str, str], set[str]]:
+    keys: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for arrival in arrivals:
+        keys[arrival.partner, arrival.reference].add(arrival.key)
+    return keys
 
 
 def _owed(order: PlacedOrder) -> int:
@@ -125,8 +150,8 @@ def _missing(order: PlacedOrder, calls: Calls) -> Iterator[str]:
             yield f"{partner} was never reached"
         elif partner == "payment" and order.charge_id not in {a.answer_id for a in applied}:
             yield f"paid as {applied[0].answer_id}, written down as {order.charge_id}"
-        elif partner == "mail" and not order.has_receipt:
-            yield "receipt sent, but not written down"
+        elif partner != "payment" and partner not in order.written_down:
+            yield f"{partner} did its part, but that is not written down"
     if not order.loyalty_entries:
         yield "no loyalty points"
     if not order.has_shipment:
@@ -151,6 +176,14 @@ def _doubled(placed: dict[str, PlacedOrder], calls: Calls) -> Iterator[str]:
     for order in placed.values():
         if order.loyalty_entries > 1:
             yield f"{order.reference}: {order.loyalty_entries} entries of loyalty points"
+
+
+def _rekeyed(calls: Calls) -> Iterator[str]:
+    """What was asked for under several keys, also where only one of the calls was applied."""
+    for (partner, reference), arrivals in calls.items():
+        keys = {arrival.key for arrival in arrivals}
+        if len(keys) > 1:
+            yield f"{reference}: {partner} was asked under {len(keys)} keys"
 
 
 def _extra_runs(calls: Iterable[list[Arrival]]) -> Counter[str]:

@@ -53,20 +53,34 @@ def _run(stack: Stack, fleet: Fleet) -> None:
     crowd = Customers(stack.web_url, wishes(ORDERS, declined=1), threads=2)
     crowd.start()
     told = crowd.wait()
+    _start_trials()
     print(
         f"""
   Shop       {stack.web_url}/
+  Trials     {stack.web_url}/trials/   start one that ends in 20 seconds; move and cancel ends
   Partners   {stack.partners_url}/     press a button there to make one misbehave
   Admin      {stack.web_url}/admin/    user admin, password admin
   Logs       {stack.logs}
 
   {len(told.placed)} orders were placed, {len(told.declined)} was declined and rolled back.
+  Two trials have begun: one ends in a minute, the other in a month.
   To begin with, mail fails half of its calls, and payment drops half of its answers.
   Ctrl-C stops everything.
 """,
         flush=True,
     )
     _watch(fleet)
+
+
+def _start_trials() -> None:
+    from example_project.shop.trials import (  # noqa: PLC0415  # after setup
+        in_a_month,
+        in_seconds,
+        start_trial,
+    )
+
+    start_trial("grace@example.com", in_a_month())
+    start_trial("alan@example.com", in_seconds(60))
 
 
 def _watch(fleet: Fleet) -> None:

@@ -57,6 +57,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "example_project.shop.context.partners",
             ]
         },
     }
@@ -101,6 +102,10 @@ RELIABLE_EFFECTS: dict[str, object] = {
     "RELAY_PERIOD": timedelta(seconds=1),
     "RELAY_GRACE": timedelta(seconds=5),
     "RESCUE_PERIOD": timedelta(seconds=2),
+    "TICK_PERIOD": timedelta(seconds=1),  # trials of 20 seconds end in the demo
+    # A shop that may wait an hour until it is found out that something was lost says nothing here.
+    "RECONCILE_PERIOD": timedelta(seconds=20),
+    "RECONCILE_ALL_PERIOD": timedelta(minutes=2),
 }
 if os.environ.get("HASTE"):
     RELIABLE_EFFECTS |= {
@@ -109,6 +114,8 @@ if os.environ.get("HASTE"):
         "RELAY_GRACE": timedelta(seconds=2),
         "RESCUE_PERIOD": timedelta(seconds=1),
         "PUBLISH_REST": timedelta(seconds=2),
+        "RECONCILE_PERIOD": timedelta(seconds=4),
+        "RECONCILE_ALL_PERIOD": timedelta(seconds=10),
         # Chance kills the same delivery several times when a worker dies every few seconds.
         "MAX_KILLS": 10,
     }

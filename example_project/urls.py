@@ -1,13 +1,19 @@
 from __future__ import annotations
 
 from django.contrib import admin
-from django.urls import path
+from django.urls import include, path
 
-from example_project.shop import views
+from example_project.shop import trial_views, views
 
 urlpatterns = [
     path("", views.home, name="home"),
     path("orders/<str:reference>/", views.order, name="order"),
     path("orders/<str:reference>/effects/", views.order_effects, name="order-effects"),
+    path("effects/", include("reliable_effects.watch.urls")),
+    path("trials/", trial_views.trials, name="trials"),
+    path("trials/<int:pk>/", trial_views.trial, name="trial"),
+    path("trials/<int:pk>/effects/", trial_views.trial_effects, name="trial-effects"),
+    path("trials/<int:pk>/move/", trial_views.move_trial, name="move-trial"),
+    path("trials/<int:pk>/subscribe/", trial_views.end_by_subscribing, name="subscribe"),
     path("admin/", admin.site.urls),
 ]

@@ -9,10 +9,12 @@ from __future__ import annotations
 from django.contrib import admin
 
 from .outbox.admin import register as register_outbox
+from .reconcile.admin import register as register_reconcile
 from .schedule.admin import JobActions
 from .schedule.admin import register as register_jobs
+from .watch.admin import register as register_watch
 
 __all__ = ["JobActions"]
 
-register_outbox(admin.site)
-register_jobs(admin.site)
+for register in (register_outbox, register_jobs, register_reconcile, register_watch):
+    register(admin.site)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 
 from django.apps import AppConfig, apps
+from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import autodiscover_modules
 
-from .conf import settings
+from .conf import INSTRUMENTS, NAME, settings
 from .effects.registry import registry
 
 
@@ -18,14 +20,18 @@ class ReliableEffectsConfig(AppConfig):
 
     def ready(self) -> None:
         from . import checks  # noqa: F401, PLC0415  # registers itself; models are loaded by now
-        from .outbox import sweeps  # noqa: PLC0415
         from .outbox.emit import OutboxWriter  # noqa: PLC0415
+        from .reconcile import sweeps as owed_sweeps  # noqa: PLC0415
+        from .schedule import erase, tick  # noqa: PLC0415
         from .schedule.jobs import JobWriter  # noqa: PLC0415
-        from .schedule.tick import TICK, tick  # noqa: PLC0415
+        from .watch import alerts  # noqa: PLC0415
 
         registry.use(OutboxWriter())
         registry.use_scheduler(JobWriter())
-        sweeps.add(TICK, lambda: settings().tick_period, tick)
+        tick.register()
+        erase.register()
+        owed_sweeps.register()
+        alerts.register()
         # Events first: effects are declared on them. An import error is raised as it is.
         autodiscover_modules("events")
         autodiscover_modules("effects")
@@ -33,3 +39,26 @@ class ReliableEffectsConfig(AppConfig):
             module = sys.modules.get(f"{config.name}.events")
             if module is not None:
                 registry.read_annotations(module)
+        _start_instruments()
+
+
+def _start_instruments() -> None:
+    """
+    What INSTRUMENTS names, each from the one module that knows its library.
+
+    Raises:
+        ImproperlyConfigured: its library is not installed.
+    """
+    try:
+        names = settings().instruments
+    except ImproperlyConfigured:
+        return  # a check says what is wrong, and all that is
+    for name in names:
+        try:
+            module = import_module(INSTRUMENTS[name])
+        except ImportError as error:
+            raise ImproperlyConfigured(
+                f"{NAME}['INSTRUMENTS'] has {name!r}, and {error.name} cannot be imported."
+                f" pip install django-reliable-effects[{name}]"
+            ) from error
+        module.start()

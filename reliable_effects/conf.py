@@ -7,11 +7,12 @@ Keys are the field names of `Settings` in upper case. Every key has a default th
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from difflib import get_close_matches
 from functools import cache
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
@@ -50,7 +51,14 @@ class Settings:
     prune_period: timedelta = timedelta(minutes=10)
     unconsumed_after: timedelta = timedelta(seconds=60)  # due work and no claim: nobody is there
     sweep_in_workers: bool = True  # Celery workers sweep on a timer of their own
-    retention: timedelta = timedelta(days=7)  # of what ended well; nothing else is ever pruned
+    retention: timedelta = timedelta(days=7)  # of what ended well, where nothing else is said
+
+    # Reconciliation: what the owed queries name, and nobody has promised
+    reconcile_period: timedelta = timedelta(hours=1)  # of the walk over what is recent
+    reconcile_window: timedelta = timedelta(days=2)  # what that walk calls recent
+    reconcile_all_period: timedelta = timedelta(days=1)  # of the walk over everything
+    reconcile_limit: int = 100  # deliveries it promises at a time for one effect, every ten seconds
+    reconcile_backlog: int = 1000  # due in the effect's queue: then it promises no more
 
     # What is stored
     payload_limit: int = 64 * 1024  # bytes of JSON
@@ -63,6 +71,23 @@ class Settings:
     tick_period: timedelta = timedelta(seconds=15)  # how late a job may be found due
     tick_limit: int = 1000  # jobs of one table that one tick emits: what was missed comes by and by
 
+    # What is deleted one day, and what is measured
+    retention_by_state: Mapping[str, timedelta | None] = field(default_factory=dict)
+    instruments: tuple[str, ...] = ()  # "prometheus", "opentelemetry": each needs its extra
+
+    # Alerts
+    alert_period: timedelta = timedelta(minutes=1)
+    alert_repeat: timedelta = timedelta(days=1)  # while it lasts, it is told again
+    alert_late_after: timedelta = timedelta(minutes=5)  # how long a delivery may have been due
+    alert_poison_count: int = 1  # poison pills of one effect, or
+    alert_poison_age: timedelta = timedelta(days=1)  # one that has lain for longer
+    alert_failure_percent: int = 25  # points by which an effect fails more than it used to, and
+    alert_failure_count: int = 10  # failures at least, both in the last
+    alert_failure_window: timedelta = timedelta(minutes=15)
+    alert_mail_admins: bool = True  # where ADMINS names any
+    alert_webhook: str = ""  # an address that gets a JSON POST; it is never logged
+    alert_webhook_timeout: timedelta = timedelta(seconds=3)
+
 
 def settings() -> Settings:
     """
@@ -74,6 +99,12 @@ def settings() -> Settings:
     return _read()
 
 
+def trace_id_path() -> str:
+    """The dotted path to what gives a trace id; "" where nothing does."""
+    known = settings()
+    return _TRACEPARENT if "opentelemetry" in known.instruments else known.trace_id
+
+
 @cache
 def _read() -> Settings:
     from django.conf import settings as project  # noqa: PLC0415  # not configured at import time
@@ -81,7 +112,8 @@ def _read() -> Settings:
     given: Any = getattr(project, NAME, {})
     if not isinstance(given, Mapping):
         raise ImproperlyConfigured(f"{NAME} is a {type(given).__name__}; it needs to be a dict.")
-    kinds = {field.name.upper(): type(field.default) for field in fields(Settings)}
+    defaults = Settings()
+    kinds = {f.name.upper(): type(getattr(defaults, f.name)) for f in fields(Settings)}
     values: dict[str, Any] = {}
     for key, value in given.items():
         if key not in kinds:
@@ -89,6 +121,9 @@ def _read() -> Settings:
             did_you_mean = f" Did you mean {close[0]!r}?" if close else ""
             raise ImproperlyConfigured(f"Unknown key {key!r} in {NAME}.{did_you_mean}")
         values[key.lower()] = _checked(key, value, kinds[key])
+    if values.get("trace_id") and "opentelemetry" in values.get("instruments", ()):
+        problem = "INSTRUMENTS has 'opentelemetry', which keeps its own there; leave one out."
+        raise _wrong("TRACE_ID", values["trace_id"], problem)
     return Settings(**values)
 
 
@@ -110,7 +145,8 @@ def _checked(key: str, value: Any, kind: type) -> Any:
 
 
 def _wrong(key: str, value: Any, problem: str) -> ImproperlyConfigured:
-    return ImproperlyConfigured(f"{NAME}[{key!r}] is {value!r}; {problem}")
+    shown = "…" if key in _SECRET else repr(value)
+    return ImproperlyConfigured(f"{NAME}[{key!r}] is {shown}; {problem}")
 
 
 def _none(_value: Any) -> str:
@@ -135,15 +171,80 @@ def _of_transport(name: str) -> str:
     return "it needs to be 'auto', 'celery', 'none', or a dotted path to send(queue, hint)."
 
 
+def _of_webhook(address: str) -> str:
+    try:
+        is_web = urlsplit(address).scheme in ("http", "https") and urlsplit(address).hostname
+    except ValueError:
+        is_web = False
+    return (
+        ""
+        if is_web or not address
+        else "it needs to be an address that begins with https:// or http://."
+    )
+
+
+def _of_percent(points: int) -> str:
+    return "" if points <= 100 else "it may be at most 100."  # noqa: PLR2004  # of a hundred
+
+
 def _of_path(path: str) -> str:
     return "" if "." in path else "it needs to be the dotted path of a function."
+
+
+def _of_instruments(names: tuple[Any, ...]) -> str:
+    for name in names:
+        if name not in INSTRUMENTS:
+            close = get_close_matches(str(name).lower(), INSTRUMENTS, n=1)
+            did_you_mean = f" Did you mean {close[0]!r}?" if close else ""
+            return f"there is no {name!r}; there are {', '.join(INSTRUMENTS)}.{did_you_mean}"
+    return ""
 
 
 def _of_limit(size: int) -> str:
     return "" if size <= _LARGEST else f"it may be at most {_LARGEST}: rows are no file store."
 
 
+# What may have a retention of its own: what waits, runs or is uncertain is never deleted.
+_OF_SKIPPED = ("NOT_NEEDED", "EXPIRED", "EFFECT_SKIPPED", "SUBJECT_GONE")
+_OF_POISONED = (
+    "ATTEMPTS_SPENT", "REFUSED", "KILLED_WORKERS", "TIMED_OUT", "UNKNOWN_EFFECT", "UNREADABLE",
+    "SUBJECT_GONE", "SNOOZED_OUT", "STILL_OWED",
+)  # fmt: skip
+RETENTION_KEYS = (
+    "SUCCEEDED",
+    "CANCELLED",
+    "SKIPPED",
+    *(f"SKIPPED:{reason}" for reason in _OF_SKIPPED),
+    "POISONED",
+    *(f"POISONED:{reason}" for reason in _OF_POISONED),
+)
+
+
+def problem_of_retentions(spans: Mapping[Any, Any]) -> str:
+    """What is wrong with *spans* by state, or by state and reason; "" where nothing is."""
+    for key, span in spans.items():
+        if key not in RETENTION_KEYS:
+            close = get_close_matches(str(key).upper(), RETENTION_KEYS, n=1)
+            meant = f"Did you mean {close[0]!r}?" if close else "Write 'SKIPPED:EXPIRED', for one."
+            return f"{key!r} ends nothing that may be deleted by age. {meant}"
+        if span is None:
+            continue
+        if not isinstance(span, timedelta) or span <= timedelta(0) or span > LONGEST_SPAN:
+            return (
+                f"{key!r} needs a positive timedelta of at most {LONGEST_SPAN.days} days, or None"
+                " to keep them for ever."
+            )
+    return ""
+
+
 _LONGEST_QUEUE = 100  # characters, in a row
+INSTRUMENTS = {
+    "prometheus": "reliable_effects.watch.prometheus",
+    "opentelemetry": "reliable_effects.watch.tracing",
+}
+"""What may be in INSTRUMENTS, and the module that is it."""
+_TRACEPARENT = f"{INSTRUMENTS['opentelemetry']}.traceparent"
+_SECRET = ("ALERT_WEBHOOK",)  # whoever knows such an address may post there
 _LARGEST = 16 * 1024 * 1024  # bytes
 
 # What a type does not say. Paths are imported on first use: at this time apps may not be loaded.
@@ -153,8 +254,12 @@ _PROBLEMS: dict[str, Callable[[Any], str]] = {
     "TRANSPORT": _of_transport,
     "REDACT": _of_path,
     "TRACE_ID": lambda path: path and _of_path(path),
+    "ALERT_WEBHOOK": _of_webhook,
+    "ALERT_FAILURE_PERCENT": _of_percent,
     "PAYLOAD_LIMIT": _of_limit,
     "ERROR_LIMIT": _of_limit,
+    "RETENTION_BY_STATE": problem_of_retentions,
+    "INSTRUMENTS": _of_instruments,
 }
 
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from .outbox.models import Attempt, Delivery, OutboxEvent, Sweep
 from .outbox.states import Reason, State
+from .reconcile.models import Coverage, Walk
 from .schedule.models import ScheduledJob
 from .schedule.states import JobReason, JobState
 from .schedule.typed import AbstractScheduledJob
+from .watch.models import Alert
 
 __all__ = [
     "AbstractScheduledJob",
+    "Alert",
     "Attempt",
+    "Coverage",
     "Delivery",
     "JobReason",
     "JobState",
@@ -19,4 +23,5 @@ __all__ = [
     "ScheduledJob",
     "State",
     "Sweep",
+    "Walk",
 ]

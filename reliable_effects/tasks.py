@@ -25,7 +25,9 @@ from .outbox.deliver import on_hint
 from .outbox.kept_connections import kept_connections
 from .outbox.sweeper import SweeperProcess, SweeperThread
 from .outbox.sweeps import PRUNE, RELAY, RESCUE, sweep
+from .reconcile.sweeps import COVERAGE, RECONCILE, RECONCILE_ALL
 from .schedule.tick import TICK
+from .watch.alerts import ALERTS
 
 _DAY = 86_400  # seconds; a project's own time limit is not about our batches: leases are
 _LIMITS: dict[str, Any] = {
@@ -98,9 +100,29 @@ def prune() -> None:
     _sweep(PRUNE)
 
 
+@shared_task(name="reliable_effects.reconcile", **_LIMITS)
+def reconcile() -> None:
+    _sweep(RECONCILE)
+
+
+@shared_task(name="reliable_effects.reconcile_all", **_LIMITS)
+def reconcile_all() -> None:
+    _sweep(RECONCILE_ALL)
+
+
+@shared_task(name="reliable_effects.coverage", **_LIMITS)
+def coverage() -> None:
+    _sweep(COVERAGE)
+
+
 @shared_task(name="reliable_effects.tick", **_LIMITS)
 def tick() -> None:
     _sweep(TICK)
+
+
+@shared_task(name="reliable_effects.alerts", **_LIMITS)
+def alerts() -> None:
+    _sweep(ALERTS)
 
 
 def _sweep(name: str) -> None:

@@ -6,6 +6,7 @@ from reliable_effects.outbox import dispatch, heartbeat, low_water, prune, rescu
 from reliable_effects.outbox.pace import pace
 from reliable_effects.schedule import forget as ended_jobs
 from reliable_effects.schedule import tick, zones
+from reliable_effects.watch import channels, health
 
 
 def forget_rows() -> None:
@@ -20,6 +21,8 @@ def forget_rows() -> None:
         ended_jobs.forget,
         tick.forget,
         zones.forget,
+        channels.forget,
+        health.forget,
     ):
         forget()
 

@@ -1,4 +1,4 @@
-"""What the shop sells, and what its orders have come to."""
+"""What the shop sells, what its orders have come to, and whose parcels are free of charge."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import secrets
 
 from django.db import models
 from django.urls import reverse
+
+from reliable_effects.models import AbstractScheduledJob, JobState
 
 CURSED = "cursed-vase"  # no label sticks to it: a call that can never succeed
 
@@ -28,6 +30,12 @@ class Product(models.Model):
 
 
 class Order(models.Model):
+    """
+    An order, and which of its effects are done: that is all it takes to find what is still owed.
+
+    `placed_at` is the `since=` of their owed queries, so it has an index.
+    """
+
     class Status(models.TextChoices):
         PLACED = "placed"
         PAID = "paid"
@@ -40,8 +48,15 @@ class Order(models.Model):
     gift = models.BooleanField(default=False)
     status = models.CharField(max_length=10, choices=Status, default=Status.PLACED)
     placed_at = models.DateTimeField(auto_now_add=True, db_index=True)
+    # What has been done about it. Each effect writes its own, and its owed query asks for it.
     charge_id = models.CharField(max_length=40, null=True, blank=True)  # noqa: DJ001  # unknown is not empty
     receipt_sent_at = models.DateTimeField(null=True, blank=True)
+    stock_reserved_at = models.DateTimeField(null=True, blank=True)
+    crm_told_at = models.DateTimeField(null=True, blank=True)
+    counted_at = models.DateTimeField(null=True, blank=True)
+    indexed_at = models.DateTimeField(null=True, blank=True)
+    wrapped_at = models.DateTimeField(null=True, blank=True)
+    label_printed_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         ordering = ("-pk",)
@@ -77,7 +92,55 @@ class LoyaltyEntry(models.Model):
 
 class Shipment(models.Model):
     order = models.OneToOneField(Order, on_delete=models.CASCADE)
+    opened_at = models.DateTimeField(auto_now_add=True, db_index=True)
     carrier_reference = models.CharField(max_length=40, blank=True)
 
     def __str__(self) -> str:
         return f"shipment of {self.order}"
+
+
+class Membership(models.Model):
+    """Who pays no postage: a month on trial, and then as long as they pay for it."""
+
+    class Plan(models.TextChoices):
+        TRIAL = "trial", "on trial"
+        PLUS = "plus", "Plus"
+        BASIC = "basic", "Basic"
+
+    email = models.EmailField(unique=True)  # one trial in a life
+    plan = models.CharField(max_length=10, choices=Plan, default=Plan.TRIAL)
+
+    def __str__(self) -> str:
+        return self.email
+
+
+class TrialExpiry(AbstractScheduledJob):
+    """
+    The end of a trial, a row from the day it begins: it can be listed, moved and cancelled until
+    its time has come. Then it becomes the event, and is that event's subject.
+    """
+
+    emits = "shop.trial_ended"
+
+    membership = models.ForeignKey(Membership, on_delete=models.CASCADE)
+    told_at = models.DateTimeField(null=True, blank=True, editable=False)
+
+    class Meta(AbstractScheduledJob.Meta):
+        ordering = ("at",)
+        verbose_name_plural = "trial expiries"
+
+    def __str__(self) -> str:
+        return f"trial of {self.membership}"
+
+    @property
+    def reference(self) -> str:
+        """What partners know it by."""
+        return f"T-{self.pk}"
+
+    @property
+    def outcome(self) -> str:
+        """What a customer calls the state."""
+        return "ended" if self.state == JobState.DONE else self.get_state_display()
+
+    def get_absolute_url(self) -> str:
+        return reverse("trial", args=[self.pk])

@@ -1,13 +1,12 @@
-"""How the effects of an order stand, in words for a page."""
+"""How the effects of an order or of a trial's end stand, in words for a page."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from django.db.models import Prefetch
+from django.db.models import Model, Prefetch
 from django.utils import timezone
 
-from example_project.shop.models import Order, Shipment
 from reliable_effects.models import Attempt, Delivery
 from reliable_effects.outbox.states import State
 
@@ -33,11 +32,11 @@ class Line:
     settled: bool
 
 
-def effects_of(order: Order) -> list[Line]:
-    """Every delivery of the order and of its shipment, by event and name."""
-    deliveries = Delivery.objects.for_subject(order)
-    for shipment in Shipment.objects.filter(order=order):
-        deliveries = deliveries | Delivery.objects.for_subject(shipment)
+def effects_of(subject: Model, *more: Model) -> list[Line]:
+    """Every delivery about these rows, by event and name."""
+    deliveries = Delivery.objects.for_subject(subject)
+    for another in more:
+        deliveries = deliveries | Delivery.objects.for_subject(another)
     attempts = Prefetch("attempt_rows", Attempt.objects.order_by("pk"))
     rows = (
         deliveries.select_related("event")

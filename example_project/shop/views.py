@@ -1,17 +1,16 @@
-"""Three pages: place an order, watch its effects, and the part of it that changes."""
+"""Place an order, watch its effects, and the part of that page that changes."""
 
 from __future__ import annotations
 
 from http import HTTPStatus
 
-from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
 from example_project.shop.forms import OrderForm
-from example_project.shop.models import Order
+from example_project.shop.models import Order, Shipment
 from example_project.shop.placing import CardDeclined, place_order
 from example_project.shop.showing import effects_of, is_settled
 
@@ -30,13 +29,13 @@ def home(request: HttpRequest) -> HttpResponse:
         else:
             status = HTTPStatus.UNPROCESSABLE_ENTITY
     recent = Order.objects.select_related("product")[:12]
-    context = {"form": form, "declined": declined, "orders": recent} | _around()
+    context = {"form": form, "declined": declined, "orders": recent}
     return render(request, "shop/home.html", context, status=status)
 
 
 @require_safe
 def order(request: HttpRequest, reference: str) -> HttpResponse:
-    return render(request, "shop/order.html", _order_context(reference) | _around())
+    return render(request, "shop/order.html", _order_context(reference))
 
 
 @require_safe
@@ -48,9 +47,5 @@ def order_effects(request: HttpRequest, reference: str) -> HttpResponse:
 
 def _order_context(reference: str) -> dict[str, object]:
     found = get_object_or_404(Order.objects.select_related("product"), reference=reference)
-    lines = effects_of(found)
+    lines = effects_of(found, *Shipment.objects.filter(order=found))
     return {"order": found, "lines": lines, "settled": is_settled(lines)}
-
-
-def _around() -> dict[str, object]:
-    return {"partners_url": settings.PARTNERS_URL}

@@ -6,10 +6,20 @@ import dataclasses
 
 import pytest
 
-from example_project.checker import ALWAYS, Arrival, PlacedOrder, check
+from example_project.checker import (
+    ALWAYS,
+    Arrival,
+    PlacedOrder,
+    asked_on_both_sides,
+    check,
+)
 
 PLAIN = PlacedOrder(
-    reference="A-1", charge_id="payment-1", has_receipt=True, loyalty_entries=1, has_shipment=True
+    reference="A-1",
+    charge_id="payment-1",
+    written_down=frozenset([*ALWAYS, "labels"]) - {"payment"},
+    loyalty_entries=1,
+    has_shipment=True,
 )
 
 
@@ -43,7 +53,9 @@ def test_an_order_whose_effects_all_arrived_once_is_sound():
 
 def test_a_gift_is_wrapped_and_a_cursed_vase_gets_no_label():
     """What is owed depends on the order; the numbers must still add up."""
-    order = dataclasses.replace(PLAIN, gift=True, cursed=True)
+    order = dataclasses.replace(
+        PLAIN, gift=True, cursed=True, written_down=(PLAIN.written_down | {"giftwrap"}) - {"labels"}
+    )
     calls = [a for a in everything("A-1", "giftwrap") if a.partner != "labels"]
 
     verdict = judge(calls, orders=[order])
@@ -81,7 +93,6 @@ def test_an_acknowledged_order_that_is_gone_is_a_loss():
     [
         ("loyalty_entries", 0, "no loyalty points"),
         ("has_shipment", False, "no shipment"),
-        ("has_receipt", False, "receipt sent, but not written down"),
         ("charge_id", None, "paid as payment-1, written down as None"),
         ("charge_id", "payment-9", "paid as payment-1, written down as payment-9"),
     ],
@@ -90,6 +101,16 @@ def test_what_the_shop_failed_to_write_down_is_a_loss(column, value, loss):
     verdict = judge(everything(), orders=[dataclasses.replace(PLAIN, **{column: value})])
 
     assert verdict.lost == [f"A-1: {loss}"]
+
+
+@pytest.mark.parametrize("partner", sorted(PLAIN.written_down))
+def test_what_a_partner_did_and_the_row_does_not_know_is_a_loss(partner):
+    """Were the outbox lost now, the row would owe it again, for ever."""
+    order = dataclasses.replace(PLAIN, written_down=PLAIN.written_down - {partner})
+
+    verdict = judge(everything(), orders=[order])
+
+    assert verdict.lost == [f"A-1: {partner} did its part, but that is not written down"]
 
 
 def test_a_call_for_an_order_that_rolled_back_is_a_phantom():
@@ -116,6 +137,32 @@ def test_one_effect_applied_under_two_keys_is_a_double():
 
     assert verdict.doubled == ["A-1: payment applied it under 2 keys"]
     assert not verdict.is_sound
+
+
+def test_one_effect_asked_for_under_two_keys_is_unsound_although_it_was_applied_once():
+    """Had the first call been applied, the partner could not have known the second for a repeat."""
+    turned_away = arrived("payment", key="another", applied=False, status=500)
+
+    verdict = judge([turned_away, *everything()])
+
+    assert verdict.rekeyed == ["A-1: payment was asked under 2 keys"]
+    assert not verdict.doubled
+    assert not verdict.is_sound
+
+
+def test_calls_on_both_sides_of_a_loss_show_whether_the_key_survived_it():
+    """Key for key: what the lost table knew is not needed to ask again with the same one."""
+    before = [arrived("mail", applied=False, status=500), arrived("crm"), arrived("search")]
+    after = [arrived("mail"), arrived("crm", key="another"), arrived("labels")]
+
+    assert asked_on_both_sides([*before, *after], [3]) == (2, 1)
+
+
+def test_of_two_losses_either_may_lie_between_the_calls():
+    calls = [arrived("mail"), arrived("crm"), arrived("mail"), arrived("crm")]
+
+    assert asked_on_both_sides(calls, [1, 3]) == (2, 2)
+    assert asked_on_both_sides(calls, []) == (0, 0)
 
 
 def test_loyalty_points_given_twice_are_a_double():

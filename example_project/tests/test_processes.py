@@ -113,9 +113,10 @@ def test_however_the_demo_ends_its_processes_end_too(tmp_path, how):
     if how == signal.SIGKILL and sys.platform != "linux":
         pytest.skip("only Linux tells a child that its parent was killed")
     code = f"""
-import sys, time
+import signal, sys, time
 from pathlib import Path
 from example_project.processes import Fleet, Process, says
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's `&` would have it ignored
 with Fleet() as fleet:
     sleeper = Process("sleeper", [sys.executable, "-c", "print('here', flush=True)\\nimport time; time.sleep(60)"],
                       logs=Path({str(tmp_path)!r}), ready=says("here"))

@@ -13,8 +13,8 @@ from django.db import DatabaseError
 
 from ..conf import NAME, settings
 from ..effects.registry import registry
-from ..outbox import sweeps
 from ..outbox.celery_transport import BrokerFacts, broker_facts, worker_knows_us
+from ..outbox.sweeps import tasks
 from .catalogue import TAG, found
 from .project import readable_settings
 
@@ -114,7 +114,7 @@ def _sweeping(facts: BrokerFacts, *, with_rows: bool) -> Iterator[CheckMessage]:
     if settings().sweep_in_workers or with_rows != apps.is_installed("django_celery_beat"):
         return
     scheduled = facts.scheduled | (_in_beat_tables() if with_rows else frozenset())
-    for task in sweep_tasks():
+    for task in tasks():
         if task not in scheduled:
             yield found(
                 "W031",
@@ -127,13 +127,9 @@ def _sweeping(facts: BrokerFacts, *, with_rows: bool) -> Iterator[CheckMessage]:
 def _in_beat_tables() -> frozenset[str]:
     beat: Any = apps.get_app_config("django_celery_beat")
     rows = beat.get_model("PeriodicTask").objects
-    ours = rows.filter(enabled=True, task__in=sweep_tasks())
-    return frozenset(ours.values_list("task", flat=True))
-
-
-def sweep_tasks() -> list[str]:
-    """What beat may run for us: one task a sweep, those of upper floors included."""
-    return [f"reliable_effects.{name}" for name in sweeps.periods()]
+    return frozenset(
+        rows.filter(enabled=True, task__in=list(tasks())).values_list("task", flat=True)
+    )
 
 
 @register(Tags.database, TAG)

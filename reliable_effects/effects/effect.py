@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import (
@@ -24,7 +24,14 @@ from .context import EffectContext
 from .event import Event
 from .keys import debt_key, delivery_key
 from .names import checked_names, declared_at
-from .options import Options, SubjectGone, check_options, refuse_deferred
+from .options import (
+    Options,
+    Retention,
+    SubjectGone,
+    check_options,
+    check_retention,
+    refuse_deferred,
+)
 from .owed import ONCE, Debt, OwedQuery
 from .registry import Emitted, registry
 
@@ -52,6 +59,7 @@ class Effect(Generic[S, P]):
     harmless_to_repeat: bool
     atomic: bool
     subject_gone: SubjectGone
+    retention: Retention | None = None
     owed_query: OwedQuery | None = field(default=None, repr=False)
     _max_attempts: int | None = None
     _timeout: timedelta | None = None
@@ -87,12 +95,15 @@ class Effect(Generic[S, P]):
         """The event whose subject and payload this effect gets."""
         return self.on or self.own_event
 
-    def key_of(self, event: Event[S, P], event_id: UUID, pk: str, subject: S) -> UUID:
+    def key_of(self, event_id: UUID, pk: str, subject: S) -> UUID:
         """The key of what this effect owes *subject*: of its debt, or else because of one event."""
         if self.owed_query is None:
             return delivery_key(event_id, self.identity)
-        debt = self.owed_query.debt_of(subject)
-        return debt_key(self.identity, event.subject_identity, pk, debt)
+        return self.debt_key_of(self.owed_query.debt_of(subject), pk)
+
+    def debt_key_of(self, debt: str, pk: str) -> UUID:
+        """The key of the debt of that name, owed by the subject with that primary key."""
+        return debt_key(self.identity, self.event.subject_identity, pk, debt)
 
     def promise(
         self,
@@ -112,14 +123,27 @@ class Effect(Generic[S, P]):
             self.own_event, (self,), [(subject, payload)], once=once, source="promise", using=using
         )[0]
 
-    def owed(self, *, since: str, grace: timedelta, debt: Debt) -> Callable[[Q], Q]:
+    def owed(
+        self,
+        *,
+        since: str,
+        grace: timedelta,
+        debt: Debt,
+        reopen: bool = False,
+        payload: Callable[[S], P] | None = None,
+    ) -> Callable[[Q], Q]:
         """
         Say which subjects still owe this effect: a function that returns a queryset of them.
 
-        It is the re-check before each run. `since` names the field that says since when a row has
-        been owing, `grace` how long that is nobody's worry. `debt` is ONCE, or a function from
-        the subject to a string that tells several debts of one subject apart; the delivery's key
-        is derived from it, so the same debt promised twice is one delivery.
+        It is the re-check before each run, and what reconcile walks to find what nobody promised.
+        `since` names the field that says since when a row has been owing (index it), `grace` how
+        long that is nobody's worry. `debt` is ONCE, or a function from the subject to a string that
+        tells several debts of one subject apart; the delivery's key is derived from it, so the
+        same debt promised twice is one delivery.
+        reopen: what succeeded and is still owed is run again under its key, an hour, a day and a
+        week after it ended; then it is set aside. Without it that is only reported.
+        payload: what effects get where the event is lost and reconcile has to make it up; needed
+        where the payload's type has fields without a default.
         """
         if self.owed_query is not None:
             raise ValueError(
@@ -127,15 +151,33 @@ class Effect(Generic[S, P]):
             )
         if self.event.subject is None:
             raise ValueError(f"Effect {self.name!r} has no subject; only a row can owe something.")
+        if isinstance(self.retention, Mapping) and self.retention.get("CANCELLED") is not None:
+            raise ValueError(
+                f"Effect {self.name!r}: retention= has 'CANCELLED', and an owed query follows. What"
+                " a person cancelled is how we know not to find it owed again: leave it out."
+            )
         if debt is not ONCE and not callable(debt):
             raise TypeError(
                 f"Effect {self.name!r}: debt={debt!r}; give ONCE, or a function from the subject to"
                 " a string that tells its debts apart."
             )
+        if not isinstance(grace, timedelta) or grace < timedelta(0):
+            raise ValueError(f"Effect {self.name!r}: grace={grace!r}; give a timedelta.")
+        if payload is not None and not callable(payload):
+            raise TypeError(
+                f"Effect {self.name!r}: payload={payload!r}; give a function from the subject to the"
+                " payload of an event that is lost."
+            )
 
         def attach(query: Q) -> Q:
             self.owed_query = OwedQuery(
-                effect=self.name, query=query, since=since, grace=grace, debt=debt
+                effect=self.name,
+                query=query,
+                since=since,
+                grace=grace,
+                debt=debt,
+                reopen=reopen,
+                payload=payload,
             )
             return query
 
@@ -188,6 +230,7 @@ def effect(
     harmless_to_repeat: bool = False,
     atomic: bool = False,
     subject_gone: SubjectGone = "poison",
+    retention: Retention | None = None,
 ) -> Callable[[Callable[[Any, EffectContext[Any]], None]], Effect[Any, Any]]:
     """
     Declare an effect: `@effect("shop.charge_card", on=order_placed)`.
@@ -204,13 +247,21 @@ def effect(
     harmless_to_repeat: run again after it succeeded it changes nothing, so it may be claimed and
     completed in groups. atomic: its writes and its completion are one transaction.
     subject_gone: where the subject's row is deleted: "poison", "skip", or "run" (it gets None).
+    retention: how long what ended well is kept, or spans by state as in RETENTION_BY_STATE.
 
     Raises:
         TypeError, ValueError: at decoration, naming the argument.
     """
     declared = checked_names("effect", name, aliases)
     place = declared_at(1)
-    spans = {"timeout": timeout, "max_runtime": max_runtime, "expires_after": expires_after}
+    spans: dict[str, Any] = {
+        "timeout": timeout,
+        "max_runtime": max_runtime,
+        "expires_after": expires_after,
+    }
+    check_retention(name, retention)
+    if isinstance(retention, timedelta):
+        spans["retention"] = retention
     if on is not None and subject is not None:
         raise ValueError(f"Effect {name!r}: on= has a subject already; leave subject= out.")
     if harmless_to_repeat and (atomic or verify is not None):
@@ -245,6 +296,7 @@ def effect(
             harmless_to_repeat=harmless_to_repeat,
             atomic=atomic,
             subject_gone=subject_gone,
+            retention=retention,
             _max_attempts=max_attempts,
             _timeout=timeout,
             _queue=queue,

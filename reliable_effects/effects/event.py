@@ -146,11 +146,19 @@ class Event(Generic[S, P]):
             raise BadSubject(
                 self.name, f"{self.subject} has a composite key, which no row can name."
             )
-        # "7" is 7, and a UUID without dashes is the same UUID: keys are derived from this.
-        text = str(model._meta.pk.to_python(subject.pk))
+        text = self.speller()(subject.pk)
         if len(text) > _LONGEST_PK:
             raise BadSubject(self.name, f"its key has {len(text)} characters, not {_LONGEST_PK}.")
         return text
+
+    def speller(self) -> Callable[[Any], str]:
+        """A primary key of the subject's model as rows and keys spell it; "" where there is none."""
+        model = self.model
+        if model is None:
+            return lambda _: ""
+        # "7" is 7, and a UUID without dashes is the same UUID: keys are derived from this.
+        to_python = model._meta.pk.to_python
+        return lambda pk: str(to_python(pk))
 
     def emit(
         self,

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
+from hashlib import sha1
 from uuid import UUID, uuid5
 
 # Our namespace in the sense of RFC 9562: uuid5(NAMESPACE_URL, "django-reliable-effects").
@@ -55,6 +57,23 @@ def delivery_key(event_id: UUID, effect: str) -> UUID:
 def debt_key(effect: str, subject_model: str, subject_pk: str, debt: str) -> UUID:
     """What a business row owes, whatever rows of ours there are (or are left)."""
     return derive(NAMESPACE, "debt", effect, subject_model, subject_pk, debt)
+
+
+def debt_keys(effect: str, subject_model: str) -> Callable[[str, str], UUID]:
+    """
+    `debt_key` for many debts of one effect, given (subject_pk, debt): a third of its time.
+
+    What they all begin with is hashed once; the rest is uuid5 as RFC 9562, 5.5 has it.
+    """
+    begin = [part.translate(_ESCAPED) for part in ("debt", effect, subject_model)]
+    hashed = sha1(NAMESPACE.bytes + _UNIT.join([*begin, ""]).encode(), usedforsecurity=False)
+
+    def key(subject_pk: str, debt: str) -> UUID:
+        whole = hashed.copy()
+        whole.update(f"{subject_pk.translate(_ESCAPED)}{_UNIT}{debt.translate(_ESCAPED)}".encode())
+        return UUID(bytes=whole.digest()[:16], version=5)
+
+    return key
 
 
 def outgoing_key(key: UUID, generation: int) -> UUID:

@@ -7,10 +7,11 @@ from datetime import timedelta
 from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
 from typing import Any, Literal, TypedDict
 
-from ..conf import LONGEST_SPAN
+from ..conf import LONGEST_SPAN, problem_of_retentions
 from .backoff import Backoff
 
 SubjectGone = Literal["poison", "skip", "run"]
+Retention = timedelta | Mapping[str, timedelta | None]
 
 _MOST_ATTEMPTS = 2**15 - 1  # a smallint counts them
 _LONGEST_QUEUE = 100  # characters in a row
@@ -30,6 +31,7 @@ class Options(TypedDict, total=False):
     harmless_to_repeat: bool
     atomic: bool
     subject_gone: SubjectGone
+    retention: Retention | None
 
 
 def check_options(name: str, spans: Mapping[str, Any], max_attempts: Any, queue: Any) -> None:
@@ -50,6 +52,19 @@ def check_options(name: str, spans: Mapping[str, Any], max_attempts: Any, queue:
         raise ValueError(
             f"Effect {name!r}: queue={queue!r}; give a name of 1 to {_LONGEST_QUEUE} characters."
         )
+
+
+def check_retention(name: str, retention: Any) -> None:
+    """A span for what ended well, or spans by state; see RETENTION_BY_STATE."""
+    if retention is None or isinstance(retention, timedelta):
+        return  # a span is checked with the others
+    if not isinstance(retention, Mapping):
+        raise TypeError(
+            f"Effect {name!r}: retention={retention!r}; give a timedelta, or a dict of them by"
+            " state: {'SUCCEEDED': timedelta(days=30)}."
+        )
+    if problem := problem_of_retentions(retention):
+        raise ValueError(f"Effect {name!r}: retention={retention!r}; {problem}")
 
 
 def refuse_deferred(what: str, function: Callable[..., Any]) -> None:

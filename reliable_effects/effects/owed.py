@@ -34,6 +34,8 @@ class OwedQuery:
     since: str  # the field that says since when a row has been owing
     grace: timedelta  # how long after that nobody is alarmed
     debt: Debt
+    reopen: bool = False  # what succeeded and is still owed is run again, by and by
+    payload: Callable[[Any], Any] | None = None  # for an event that reconcile has to make up
 
     def still_owes(self, subject: Model, using: str) -> bool:
         """Ask again for one row, on the writer, without the grace."""

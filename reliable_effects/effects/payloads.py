@@ -18,6 +18,9 @@ from .to_json import Misfit, to_json
 
 Json = dict[str, Any]
 
+BLANKED = 0
+"""The version of a payload that was blanked; real ones count from 1, so no release reads it."""
+
 
 @dataclasses.dataclass(slots=True)
 class Codec:
@@ -76,6 +79,8 @@ class Codec:
         return plain
 
     def _upcast(self, stored: Json, version: int) -> Json:
+        if version <= BLANKED:
+            raise Misfit("was blanked: its subject asked to be forgotten.")
         if version > self.version:
             raise Misfit(f"is of version {version}; this release knows {self.version}.")
         for step in range(version, self.version):

@@ -178,7 +178,7 @@ class _Link:
     def __init__(self, app: Celery) -> None:
         self.pid = os.getpid()
         self._app = app
-        self._connection = _bounded_connection(app)
+        self._connection = bounded_connection(app)
         self._addresses: dict[str, tuple[str, str]] = {}
         # Our own protocol 2, whatever the project's setting: workers take both. No `expires`:
         # it is compared with the worker's clock, and one that runs ahead would drop every hint.
@@ -190,7 +190,7 @@ class _Link:
     def open(self) -> None:
         # `connect()` has a retry of its own, with two seconds of sleep before it; this has none.
         channel: Any = self._connection.default_channel
-        if _kind(self._connection) == "redis":
+        if kind_of(self._connection) == "redis":
             # kombu builds a client for each message, a third of what a message costs.
             client = channel.Client(connection_pool=channel.pool)
             channel.Client = lambda **_: client
@@ -215,7 +215,7 @@ class _Link:
     def drop(self) -> None:
         # Whatever goes wrong here, the connection is not used again.
         with suppress(Exception):
-            if _kind(self._connection) == "amqp":
+            if kind_of(self._connection) == "amqp":
                 self._connection.collect()  # release() waits for the broker's close-ok
             else:
                 self._connection.release()
@@ -271,7 +271,8 @@ def _is_implicit(app: Any) -> bool:
     return app.main == "default" and not app.set_as_current
 
 
-def _bounded_connection(app: Celery) -> Connection:
+def bounded_connection(app: Celery) -> Connection:
+    """A connection of our own, not yet made; no step of it takes longer than a second."""
     connection = app.connection_for_write(connect_timeout=_LIMIT_SECONDS, heartbeat=0)
     connection.transport_options = {
         **(connection.transport_options or {}),
@@ -279,10 +280,11 @@ def _bounded_connection(app: Celery) -> Connection:
         "interval_start": 0,
         "interval_step": 0,
         "interval_max": 0,
-        **_LIMITS.get(_kind(connection), {}),
+        **_LIMITS.get(kind_of(connection), {}),
     }
     return connection
 
 
-def _kind(connection: Connection) -> str:
+def kind_of(connection: Connection) -> str:
+    """What speaks on it: "redis" or "amqp", of those that were tried."""
     return connection.transport.driver_type

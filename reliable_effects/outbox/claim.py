@@ -44,6 +44,7 @@ class Seen:
     state: State
     flags: int
     notes: dict[str, Any] | None
+    due_at: datetime | None = None
 
     @property
     def effect(self) -> Effect[Any, Any] | None:
@@ -70,6 +71,7 @@ class Claimed:
     notes: dict[str, Any]
     event: OutboxEvent | None  # None where somebody deleted it
     claimed_at: datetime  # by the database's clock
+    due_at: datetime | None = None  # as it was found before the claim; for showing how late it is
 
     @property
     def verifying(self) -> bool:
@@ -97,7 +99,7 @@ def _look(using: str, ids: Sequence[int]) -> list[Seen]:
         .values_list("pk", "effect", "queue", "state", "flags", "notes", "due_at", "look_at", "now")
     )
     return [
-        Seen(using, pk, effect, queue, State(state), flags, _notes(notes))
+        Seen(using, pk, effect, queue, State(state), flags, _notes(notes), in_utc(due_at))
         for pk, effect, queue, state, flags, notes, due_at, look_at, now in rows
         if state in WAITING and look_at is not None and due_at <= in_utc(now)
     ]
@@ -145,6 +147,7 @@ class Wanted:
     lease: timedelta
     flags: int
     effect: Effect[Any, Any]
+    due_at: datetime | None
 
     @classmethod
     def of(cls, seen: Seen, *, token: int | None = None) -> Wanted:
@@ -161,7 +164,7 @@ class Wanted:
             flags |= Flag.VERIFIABLE
         if seen.state == State.UNCERTAIN:
             flags |= Flag.VERIFYING
-        return cls(seen.id, seen.state, token or new_token(), lease, flags, effect)
+        return cls(seen.id, seen.state, token or new_token(), lease, flags, effect, seen.due_at)
 
 
 def new_token() -> int:
@@ -236,7 +239,7 @@ def from_rows(
     connection: BaseDatabaseWrapper, rows: Iterable[Sequence[Any]], wanted: Sequence[Wanted]
 ) -> list[Claimed]:
     """Rows of `taken`, in the order in which they were wanted."""
-    effects = {w.id: w.effect for w in wanted}
+    by_id = {w.id: w for w in wanted}
     found = {}
     for row in rows:
         (pk, token, queue, key, generation, attempts, flags, notes), event = row[:8], row[8:18]
@@ -244,7 +247,7 @@ def from_rows(
             using=connection.alias,
             id=pk,
             token=token,
-            effect=effects[pk],
+            effect=by_id[pk].effect,
             queue=queue,
             key=key,
             generation=generation,
@@ -253,6 +256,7 @@ def from_rows(
             notes=_notes(_from_json(notes, None, connection)) or {},
             event=_event(connection, event) if event[0] is not None else None,
             claimed_at=in_utc(row[18]),
+            due_at=by_id[pk].due_at,
         )
     return [found[w.id] for w in wanted if w.id in found]
 
@@ -316,6 +320,7 @@ def _held(using: str, wanted: Sequence[Wanted]) -> list[Claimed]:
             notes=_notes(row.notes) or {},
             event=events.get(row.event_id),
             claimed_at=in_utc(row.now),  # type: ignore[attr-defined]  # annotated above
+            due_at=w.due_at,
         )
         for w in wanted
         if (row := mine.get(w.id)) is not None

@@ -9,16 +9,19 @@ more where a debt or a named event may stand already.
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from uuid import UUID
 
-from django.db import DEFAULT_DB_ALIAS, connections, router
+from django.db import DEFAULT_DB_ALIAS, connections, router, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils.module_loading import import_string
 
-from ..conf import settings
+from .. import signals
+from ..conf import settings, trace_id_path
 from ..effects.effect import Effect
 from ..effects.event import Event
 from ..effects.keys import child_event_id, new_event_id, once_event_id
@@ -71,7 +74,7 @@ class OutboxWriter:
         if run is not None:
             _refuse_twice(run, connection, event, checked)
         owed = {
-            (fact.event.id, effect.name): _delivery(event, effect, fact, alias)
+            (fact.event.id, effect.name): _delivery(effect, fact, alias)
             for fact in checked
             for effect in effects
         }
@@ -101,7 +104,23 @@ class OutboxWriter:
                 hook.add(delivery.queue, written[delivery.key])
         logger.info("emitted %s events=%d deliveries=%d", event.name, len(checked), len(written))
         newly = {(d.event_id, d.effect) for d in batch.deliveries if d.key in written}
+        if signals.event_emitted.has_listeners(event):
+            _tell_after_commit(event, batch, written, alias)
         return [_result(event.name, fact.event.id, effects, newly) for fact in checked]
+
+
+def _tell_after_commit(
+    event: Event[Any, Any], batch: Batch, written: Mapping[UUID, int], using: str
+) -> None:
+    told = partial(
+        signals.event_emitted.send_robust,
+        event,
+        event_ids=[new.id for new in batch.events],
+        promised=dict(Counter(d.effect for d in batch.deliveries if d.key in written)),
+        source=batch.source,
+        using=using,
+    )
+    transaction.on_commit(told, using=using, robust=True)
 
 
 def in_open_transaction(connection: BaseDatabaseWrapper) -> bool:
@@ -156,10 +175,8 @@ def _refuse_twice(
         emitted.add(fact.event.id)
 
 
-def _delivery(
-    event: Event[Any, Any], effect: Effect[Any, Any], fact: _Fact, alias: str
-) -> NewDelivery:
-    key = effect.key_of(event, fact.event.id, fact.event.subject_pk, fact.subject)
+def _delivery(effect: Effect[Any, Any], fact: _Fact, alias: str) -> NewDelivery:
+    key = effect.key_of(fact.event.id, fact.event.subject_pk, fact.subject)
     hinted = dispatch.will_send(alias, effect.queue)
     return NewDelivery(fact.event.id, effect.name, key, effect.queue, hinted)
 
@@ -170,7 +187,7 @@ def _in_order(rows: Mapping[UUID, Any]) -> list[Any]:
 
 
 def _trace_id() -> str:
-    path = settings().trace_id
+    path = trace_id_path()
     if not path:
         return ""
     try:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from uuid import UUID
 
-from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models.expressions import Combinable
 
@@ -14,6 +12,7 @@ from ..clock import DbNow
 from ..conf import settings
 from ..exceptions import LeaseLost
 from .batch import Batch, NewDelivery
+from .insert import insert_where_free
 from .models import Delivery, DeliveryQuerySet, OutboxEvent
 from .states import Flag, Notes, Reason, State, noted
 
@@ -48,24 +47,6 @@ def write(connection: BaseDatabaseWrapper, batch: Batch) -> dict[UUID, int]:
     return _write_over(using, batch)
 
 
-def _insert_where_free(rows: DeliveryQuerySet, wanted: Iterable[NewDelivery]) -> None:
-    if connections[rows.db].vendor != "mysql":
-        rows.bulk_create([_row(delivery) for delivery in wanted], ignore_conflicts=True)
-        return
-    # InnoDB locks what stands, and the gap before it. Two calls that promise the same debts wait
-    # for each other instead of deadlocking only where both go up the index, and where the lock is
-    # exclusive at once: that of INSERT IGNORE is shared at first.
-    ordered = sorted(wanted, key=lambda delivery: _place(delivery.key))
-    made = [_row(delivery) for delivery in ordered]
-    rows.bulk_create(made, update_conflicts=True, update_fields=["key"])
-
-
-def _place(key: UUID) -> bytes:
-    """Where MariaDB's uuid columns keep *key*: last group first."""
-    b = key.bytes
-    return b[10:] + b[8:10] + b[6:8] + b[4:6] + b[:4]
-
-
 def _row(delivery: NewDelivery) -> Delivery:
     return Delivery(
         event_id=delivery.event_id,
@@ -92,7 +73,7 @@ def _write_over(using: str, batch: Batch) -> dict[UUID, int]:
         new = wanted.pop(row.key)
         if _promise_again(rows, row, new):
             written[row.key] = row.pk
-    _insert_where_free(rows, wanted.values())
+    insert_where_free(using, [_row(delivery) for delivery in wanted.values()])
     # A key that another transaction inserted meanwhile is under that transaction's event.
     inserted = rows.filter(
         key__in=list(wanted), event_id__in={delivery.event_id for delivery in wanted.values()}

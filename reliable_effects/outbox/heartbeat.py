@@ -11,9 +11,11 @@ import logging
 from dataclasses import dataclass
 from datetime import timedelta
 from time import monotonic
+from typing import Any
 
 from django.db import Error, IntegrityError, transaction
-from django.db.models import Q
+from django.db.models import Case, F, Q, When
+from django.db.models.functions import Coalesce
 
 from ..clock import DbNow, read_clock
 from . import outage
@@ -82,8 +84,24 @@ def _first(using: str, name: str) -> bool:
 def report(using: str, name: str, swept: Swept) -> None:
     """What the sweep has seen and done, for people and alarms."""
     Sweep.objects.using(using).filter(name=name).update(
-        ran_at=DbNow(), seen=swept.seen, done=swept.done, truncated=swept.truncated
+        ran_at=DbNow(),
+        seen=swept.seen,
+        done=swept.done,
+        truncated=swept.truncated,
+        truncated_runs=F("truncated_runs") + 1 if swept.truncated else 0,
+        **_habit(swept),
     )
+
+
+def _habit(swept: Swept) -> dict[str, Any]:
+    """Since when this sweep sees rows in each run, or in none."""
+    if swept.seen:
+        begins = Case(When(empty_since=None, then=Coalesce("rows_since", DbNow())), default=DbNow())
+        # In this order: MariaDB computes the second with what the first has set.
+        return {"rows_since": begins, "empty_since": None}
+    if swept.truncated:
+        return {}  # it failed, or had no time to look: that says nothing about rows
+    return {"empty_since": Coalesce("empty_since", DbNow())}
 
 
 _claims_told: dict[tuple[str, str], float] = {}

@@ -32,7 +32,7 @@ class AnyJSON(models.JSONField):
 
 
 class OutboxEvent(models.Model):
-    """A fact that was committed together with the change it announces. Never updated."""
+    """A fact that was committed together with the change it announces. Only `forget` updates it."""
 
     id = models.UUIDField(primary_key=True, editable=False)
     name = models.CharField(max_length=200)
@@ -249,7 +249,8 @@ class Sweep(models.Model):
     """
     The heartbeat of one sweep, or of the claims on one queue (`claims:<queue>`).
 
-    A sweep that stops, sees nothing for too long, or is cut short is an alarm.
+    A sweep that stops, sees nothing for too long, or is cut short is an alarm. What tells the two
+    latter apart from an ordinary day is counted here, since nobody else remembers the runs before.
     """
 
     name = models.CharField(max_length=120, primary_key=True)
@@ -257,6 +258,11 @@ class Sweep(models.Model):
     seen = models.PositiveIntegerField(default=0)
     done = models.PositiveIntegerField(default=0)
     truncated = models.BooleanField(default=False)
+    truncated_runs = models.PositiveIntegerField(db_default=0, help_text="running")
+    rows_since = models.DateTimeField(
+        null=True, help_text="since when each run saw something; stays when they begin not to"
+    )
+    empty_since = models.DateTimeField(null=True, help_text="since when no run saw anything")
 
     class Meta:
         app_label = "reliable_effects"

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -22,7 +22,7 @@ from ..effects.event import Event
 from ..effects.outcomes import Poison, Skip, Snooze, Uncertain
 from ..effects.registry import registry
 from ..exceptions import BadPayload, EffectTimeout, LeaseLost, UnknownEvent
-from . import finish, leftovers, timeout, unknown
+from . import finish, instruments, leftovers, timeout, unknown
 from .claim import Claimed
 from .failures import let_go_of_memory
 from .models import Attempt, OutboxEvent
@@ -99,7 +99,7 @@ def _note_beginning(claimed: Claimed) -> None:
 
 
 def _declared(effect: Effect[Any, Any], event: OutboxEvent) -> Event[Any, Any]:
-    if event.source == "promise":
+    if event.source == "promise" or effect.on is None:
         return effect.own_event
     try:
         return registry.event(event.name)
@@ -161,7 +161,7 @@ def _carried_out(  # noqa: PLR0911  # one for each way to end
     begun = time.monotonic()
     completed = False
     try:
-        with _watched(claimed) as watch, around_effect():
+        with _watched(claimed) as watch, instruments.around_effect(claimed):
             ctx = _context(claimed, event, payload, watch)
             logger.info("doing %s delivery=%d attempt=%d", effect.name, claimed.id, claimed.attempt)
             if effect.atomic:
@@ -211,7 +211,7 @@ def _verified(claimed: Claimed, event: OutboxEvent, subject: Any, payload: Any) 
         return Unsure(None)
     begun = time.monotonic()
     try:
-        with _watched(claimed) as watch, around_effect():
+        with _watched(claimed) as watch, instruments.around_effect(claimed):
             ctx = _context(claimed, event, payload, watch)
             answer = _called(claimed, effect.verify, subject, ctx)
     except BaseException as error:  # noqa: BLE001  # see run(): it cannot tell, then
@@ -285,18 +285,3 @@ def _drop_connections() -> None:
     for connection in connections.all(initialized_only=True):
         if not connection.in_atomic_block:
             connection.close()
-
-
-around_effect: Callable[[], AbstractContextManager[Any]] = nullcontext
-"""What surrounds each call of an effect or `verify`, and the transaction of an `atomic` one."""
-
-
-@contextmanager
-def surround_effects_with(context: Callable[[], AbstractContextManager[Any]]) -> Iterator[None]:
-    """Run the block's effects inside *context*; `reliable_effects.testing` does, workers do not."""
-    global around_effect  # noqa: PLW0603  # one hook, for tests
-    before, around_effect = around_effect, context
-    try:
-        yield
-    finally:
-        around_effect = before

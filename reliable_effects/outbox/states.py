@@ -64,6 +64,7 @@ class Notes:
     VERIFIES = "verifies"  # how often `verify` was asked
     KILLS = "kills"  # workers that died while they ran it alone
     INTERRUPTED = "interrupted"  # attempts given back because the database failed
+    REOPENED = "reopened"  # how often it had ended, and was owed all the same
 
 
 def noted(notes: Any, name: str) -> float:
@@ -94,19 +95,24 @@ MOVES: dict[State, dict[State, str]] = {
         State.CANCELLED: "a person cancelled it",
         State.POISONED: "no worker has known its effect for a day",
     },
-    State.SUCCEEDED: {},  # it happened; only reconcile may find that it is owed again
+    State.SUCCEEDED: {
+        State.PENDING: "still owed, and its owed query says reopen=True",
+        State.UNCERTAIN: "the same, and its effect can verify",
+        State.POISONED: "still owed after it was reopened for the last time",
+    },
     State.SKIPPED: {
-        State.PENDING: "redriven by a person, or the debt was promised again",
+        State.PENDING: "redriven by a person, promised again, or found to be owed again",
     },
     State.CANCELLED: {
         State.PENDING: "redriven by a person, or the debt was promised again",
     },
     State.POISONED: {
-        State.PENDING: "redriven by a person, or a worker knows its effect again",
-        State.UNCERTAIN: "a worker knows its effect again, and can ask what became of it",
+        State.PENDING: "redriven, its effect is known again, or its lost event was made up",
+        State.UNCERTAIN: "the same two, and its effect can be asked what became of it",
         State.CANCELLED: "a person gave it up",
     },
 }
 
-REDRIVABLE = tuple(s for s in State if State.PENDING in MOVES[s] and s is not State.RUNNING)
+_REOPENED_BY_CODE = (State.RUNNING, State.SUCCEEDED)  # into PENDING, and by nobody else
+REDRIVABLE = tuple(s for s in State if State.PENDING in MOVES[s] and s not in _REOPENED_BY_CODE)
 CANCELLABLE = tuple(s for s in State if State.CANCELLED in MOVES[s])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
@@ -15,6 +16,28 @@ from .states import Reason
 logger = logging.getLogger("reliable_effects")
 
 
+Overhearing = Callable[[Effect[Any, Any] | None, dict[str, Any]], None]
+
+_overhearing: dict[Signal, list[Overhearing]] = {}
+
+
+def overhear(signal: Signal, listen: Overhearing) -> None:
+    """
+    Tell *listen* too, of (effect, facts): for what counts, and takes microseconds.
+
+    A receiver of `delivery_succeeded` makes each success a round trip of its own, since it must
+    hear of one before the next is begun. Who overhears does not.
+    """
+    listening = _overhearing.setdefault(signal, [])
+    if listen not in listening:
+        listening.append(listen)
+
+
+def stop_overhearing(signal: Signal, listen: Overhearing) -> None:
+    if listen in _overhearing.get(signal, ()):
+        _overhearing[signal].remove(listen)
+
+
 def tell(
     signal: Signal,
     effect: Effect[Any, Any] | None,
@@ -25,6 +48,11 @@ def tell(
     **facts: Any,
 ) -> None:
     """Send *signal*. *effect* is None where this release does not know it, as a rescuer may not."""
+    for listen in _overhearing.get(signal, ()):
+        try:
+            listen(effect, facts)
+        except Exception:  # as of receivers: what is told has happened, whoever cannot hear it
+            logger.exception("could not tell %r", listen)
     if signal.has_listeners(effect):
         signal.send_robust(effect, delivery_id=delivery_id, key=key, using=using, **facts)
 

@@ -38,12 +38,8 @@ _AT_ONCE = 1000  # jobs in one statement: no database takes any number of parame
 _LOOK_THROUGH = 100  # jobs of one key, and of those that a collation takes for it
 _TRIES = 3  # of a job whose key is taken and freed again while we look
 
-_CANCELLED: dict[str, Any] = {
-    "state": JobState.CANCELLED,
-    "reason": "",
-    "ended_at": DbNow(),
-    "key_held": None,
-}
+ENDED: dict[str, Any] = {"reason": "", "ended_at": DbNow(), "key_held": None}
+"""What every end of a job writes, beside its state."""
 
 
 class JobWriter:
@@ -95,7 +91,7 @@ class JobWriter:
         )
 
     def cancel(self, event: Event[Any, Any], *, key: str, using: str | None) -> Changed:
-        return self._change("cancel", event, key, using, _CANCELLED)
+        return self._change("cancel", event, key, using, ENDED | {"state": JobState.CANCELLED})
 
     def _change(
         self,
@@ -260,7 +256,7 @@ def _free(
             case "replace":
                 pk, _ = standing[want.held]
                 replaced = standing_of(rows.filter(pk=pk))
-                want.changed += replaced.update(**_CANCELLED)
+                want.changed += replaced.update(**ENDED, state=JobState.CANCELLED)
             case _:
                 assert_never(on_conflict)
     return [want for want in wanted if not want.decided]

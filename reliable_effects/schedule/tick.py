@@ -29,6 +29,7 @@ from ..outbox import outage
 from ..outbox.heartbeat import Swept, Turn, take_turn
 from ..outbox.passing import may_pass
 from ..outbox.reconnect import mend
+from ..outbox.sweeps import add
 from .forget import forget_ended
 from .states import JobReason, JobState
 from .tables import Blocked, JobTable, Ready, tables
@@ -44,6 +45,11 @@ _RETRY_BLOCKED_EVERY = timedelta(minutes=1)
 
 Place = tuple[datetime, Any]
 _left_off: dict[tuple[str, str], Place] = {}  # where the last look at what is blocked was cut short
+
+
+def register() -> None:
+    """Let the sweeps' timer know of ours."""
+    add(TICK, lambda: settings().tick_period, tick)
 
 
 def tick(using: str, _turn: Turn | None = None) -> Swept:

@@ -19,9 +19,10 @@ from ..clock import moved, read_clock
 from ..effects.effect import Effect
 from ..outbox.claim import claim, look
 from ..outbox.heartbeat import Turn
+from ..outbox.instruments import surround_effects_with
 from ..outbox.models import Delivery
 from ..outbox.rescue import rescue
-from ..outbox.run import run, surround_effects_with
+from ..outbox.run import run
 from ..outbox.settle import settle
 from ..outbox.states import WAITING, State
 from .aliases import usable_databases

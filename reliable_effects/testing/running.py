@@ -24,9 +24,9 @@ from ..outbox import unknown
 from ..outbox.deliver import deliver
 from ..outbox.emit import in_open_transaction
 from ..outbox.heartbeat import Swept, Turn
+from ..outbox.instruments import surround_effects_with
 from ..outbox.models import Attempt, Delivery
 from ..outbox.rescue import rescue
-from ..outbox.run import surround_effects_with
 from ..outbox.states import WAITING, Reason, State
 from ..schedule.states import JobReason, JobState
 from ..schedule.tables import JobTable, tables

@@ -124,7 +124,7 @@ def test_filters_leave_what_they_name_and_ignore_what_is_unknown(viewer, query, 
 def test_a_delivery_is_found_by_its_subject_its_id_its_key_and_its_event(viewer):
     """By whatever somebody has at hand."""
     wanted = pending_delivery(subject=Order.objects.create(pk=70_001))
-    pending_delivery()
+    pending_delivery(subject=Order.objects.create(pk=70_002))  # no number is an id here as well
 
     for term in (
         "shop.Order:70001", "shop.order 70001", "70001", str(wanted.pk), f"#{wanted.pk}",

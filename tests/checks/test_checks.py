@@ -13,8 +13,8 @@ from django.db import connection, connections
 
 from reliable_effects import ONCE, Event, effect
 from reliable_effects.checks import CATALOGUE
-from reliable_effects.checks.brokers import sweep_tasks
 from reliable_effects.checks.project import about_database
+from reliable_effects.outbox.sweeps import tasks
 from tests.checks.conftest import Project
 from tests.shop.models import Order
 from tests.trials.models import TrialExpiry
@@ -358,7 +358,7 @@ def test_eager_tasks_are_no_matter_in_debug(project):
 
 def test_sweeps_that_beat_runs_are_enough(project):
     """Workers need not sweep where beat does."""
-    schedule = {task: {"task": task, "schedule": 10} for task in sweep_tasks()}
+    schedule = {task: {"task": task, "schedule": 10} for task in tasks()}
     project.use_celery(beat_schedule=schedule)
     project.set(SWEEP_IN_WORKERS=False)
 

@@ -12,10 +12,11 @@ from django.db import connection, connections
 from django.test.utils import CaptureQueriesContext
 
 from reliable_effects.clock import DbNow
-from reliable_effects.management import status
 from reliable_effects.outbox import sweeps
 from reliable_effects.outbox.heartbeat import CLAIMS
 from reliable_effects.outbox.models import Sweep
+from reliable_effects.reconcile.models import Tier, Walk
+from reliable_effects.watch import status
 from tests.outbox.conftest import (
     expired_delivery,
     pending_delivery,
@@ -232,3 +233,15 @@ def test_a_count_that_was_cut_says_so(monkeypatch):
 
     assert queue()["due"] == 2
     assert "2+ poisoned shop.wrap" in text()
+
+
+@pytest.mark.usefixtures("swept")
+def test_what_the_last_walk_found_is_told():
+    """Beside the sweeps: whether what is owed was asked, and what nobody had promised."""
+    Walk.objects.create(
+        effect="shop.charge_card", tier=Tier.ALL, ended_at=ago(hours=3), found={"unaccounted": 7}
+    )
+
+    (line,) = [line for line in text().splitlines() if "owed to shop.charge_card  " in line]
+
+    assert line.split() == ["owed", "to", "shop.charge_card", "3", "h", "7", "0"]

@@ -154,7 +154,10 @@ class Server:
         """The program's path: in `folders`, newest version first, else on PATH."""
         known = [str(folder) for glob in cls.folders for folder in _newest_first(glob)]
         usual = ["/usr/sbin", "/usr/local/sbin", "/opt/homebrew/bin"]
-        for path in [*known, os.environ.get("PATH", os.defpath), *usual]:
+        # Not what a wheel brought into our own environment: its folder may be closed to _owner().
+        folders = os.environ.get("PATH", os.defpath).split(os.pathsep)
+        on_path = [folder for folder in folders if folder != str(Path(sys.prefix) / "bin")]
+        for path in [*known, *on_path, *usual]:
             if found := shutil.which(program, path=path):
                 return found
         raise Missing(program, cls)

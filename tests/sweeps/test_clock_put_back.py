@@ -11,12 +11,12 @@ import pytest
 
 from reliable_effects import clock
 from reliable_effects.clock import DbNow
-from reliable_effects.management import status
 from reliable_effects.outbox import heartbeat
 from reliable_effects.outbox.heartbeat import note_claim, take_turn
 from reliable_effects.outbox.models import Sweep
 from reliable_effects.outbox.relay import relay
 from reliable_effects.outbox.sweeps import RESCUE, sweep
+from reliable_effects.watch import status
 from tests.outbox.conftest import pending_delivery
 from tests.sweeps import transport
 from tests.sweeps.conftest import HOUR, MINUTE, SECOND

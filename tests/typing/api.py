@@ -109,6 +109,7 @@ def typed_jobs(order: Order, at: datetime) -> None:
     harmless_to_repeat=False,
     atomic=False,
     subject_gone="skip",
+    retention={"SUCCEEDED": timedelta(days=30), "POISONED": None},
 )
 def receipt(order: Order, ctx: EffectContext[Placed]) -> None:
     assert_type(ctx.payload, Placed)

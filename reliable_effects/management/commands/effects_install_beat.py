@@ -9,7 +9,7 @@ from django.apps import apps
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import router, transaction
 
-from ...outbox import sweeps
+from ...outbox.sweeps import tasks
 
 _EXPIRY = timedelta(minutes=1)  # so that turns do not pile up on a queue without workers
 
@@ -35,16 +35,14 @@ class Command(BaseCommand):
                 " pip install 'django-reliable-effects[beat]', add it and migrate;"
                 " or use --print for the lines of a plain beat."
             )
-        for task, period in _periods().items():
+        for task, period in tasks().items():
             self._install(task, period)
 
     def _install(self, task: str, period: timedelta) -> None:
         beat: Any = apps.get_app_config("django_celery_beat")
-        tasks, intervals = beat.get_model("PeriodicTask"), beat.get_model("IntervalSchedule")
-        with transaction.atomic(using=router.db_for_write(tasks)):
-            there = (
-                tasks.objects.filter(task=task).first() or tasks.objects.filter(name=task).first()
-            )
+        rows, intervals = beat.get_model("PeriodicTask"), beat.get_model("IntervalSchedule")
+        with transaction.atomic(using=router.db_for_write(rows)):
+            there = rows.objects.filter(task=task).first() or rows.objects.filter(name=task).first()
             if there is not None:
                 state = "enabled" if there.enabled else "disabled"
                 self.stdout.write(f"kept     {task}: {there.schedule}, {state}")
@@ -52,7 +50,7 @@ class Command(BaseCommand):
             # Not get_or_create: nothing keeps people from making the same interval twice.
             every = {"every": _seconds(period), "period": intervals.SECONDS}
             interval = intervals.objects.filter(**every).first()
-            tasks.objects.create(
+            rows.objects.create(
                 name=task,
                 task=task,
                 interval=interval or intervals.objects.create(**every),
@@ -63,7 +61,7 @@ class Command(BaseCommand):
 
     def _print_lines(self) -> None:
         self.stdout.write("CELERY_BEAT_SCHEDULE = {")
-        for task, period in _periods().items():
+        for task, period in tasks().items():
             expires = _seconds(max(_EXPIRY, period))
             self.stdout.write(
                 f'    "{task}": {{\n'
@@ -73,10 +71,6 @@ class Command(BaseCommand):
                 "    },"
             )
         self.stdout.write("}")
-
-
-def _periods() -> dict[str, timedelta]:
-    return {f"reliable_effects.{name}": period for name, period in sweeps.periods().items()}
 
 
 def _seconds(period: timedelta) -> int:

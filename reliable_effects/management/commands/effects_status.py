@@ -12,8 +12,9 @@ from django.core.management.base import BaseCommand, CommandParser
 
 from ...clock import spoken
 from ...conf import settings
-from .. import status
-from ..status import Database, shown
+from ...reconcile.findings import Finding
+from ...watch import rules, status
+from ...watch.status import Database, shown
 
 
 class Command(BaseCommand):
@@ -30,14 +31,16 @@ class Command(BaseCommand):
         parser.add_argument(
             "--late-after",
             type=int,
-            default=300,
+            default=None,
             metavar="SECONDS",
-            help="a delivery that has been due for longer needs a person (default: %(default)s)",
+            help="a delivery that has been due for longer needs a person (default: ALERT_LATE_AFTER)",
         )
 
     def handle(self, **options: Any) -> None:
-        databases = [status.of(alias) for alias in settings().databases]
-        needs = status.needs_a_person(databases, timedelta(seconds=options["late_after"]))
+        seconds = options["late_after"]
+        late_after = None if seconds is None else timedelta(seconds=seconds)
+        databases = [status.of(alias, late_after=late_after) for alias in settings().databases]
+        needs = rules.needs_a_person(databases)
         carried_by = status.transport()
         if carried_by.startswith("broken"):
             needs.insert(0, f"transport {carried_by}")
@@ -57,8 +60,10 @@ class Command(BaseCommand):
             if database.problem:
                 write(f"  {database.problem}")
                 continue
-            for line in (*_queues(database), "", *_sweeps(database)):
-                write(f"  {line}".rstrip())
+            for part in (_queues, _sweeps, _debts, _set_aside):
+                lines = part(database)
+                for line in (*lines, "") if lines else ():
+                    write(f"  {line}".rstrip())
             if database.lost_leases:
                 write(f"  {shown(database.lost_leases)} running past their lease: rescue is due")
         write("")
@@ -92,13 +97,50 @@ def _sweeps(database: Database) -> list[str]:
                 sweep.name, _ago(sweep.age, "never"), str(sweep.seen), str(sweep.done),
                 " ".join(
                     word
-                    for word, holds in (("STALE", sweep.is_stale), ("cut short", sweep.truncated))
+                    for word, holds in (
+                        ("STALE", sweep.is_stale),
+                        ("SEES NOTHING", sweep.silence is not None),
+                        (_cut_short(sweep.truncated_runs), sweep.truncated),
+                    )
                     if holds
                 ),
             )
             for sweep in database.sweeps
         ],
     )  # fmt: skip
+
+
+def _debts(database: Database) -> list[str]:
+    rows = [
+        (
+            "owed to " + debts.effect,
+            _ago(debts.age, "never"),
+            *(
+                str(debts.found.get(kind, 0))
+                for kind in (Finding.UNACCOUNTED, Finding.CONTRADICTION)
+            ),
+            "FAILED" if debts.problem else "",
+        )
+        for debts in database.debts
+    ]
+    heads = ("what is owed", "walked", "unaccounted", "contradicted", "")
+    return _table(heads, rows) if rows else []
+
+
+def _set_aside(database: Database) -> list[str]:
+    rows = [
+        ("poisoned " + effect, shown(count), _ago(database.oldest_poisoned.get(effect), ""), reason)
+        for (effect, reason), count in sorted(database.poisoned.items())
+    ]
+    rows += [
+        ("uncertain " + effect, shown(count), "", "needs a person")
+        for effect, count in sorted(database.uncertain.items())
+    ]
+    return _table(("set aside", "rows", "oldest", ""), rows) if rows else []
+
+
+def _cut_short(runs: int) -> str:
+    return "cut short" if runs <= 1 else f"cut short {runs} times running"
 
 
 def _ago(span: timedelta | None, never: str) -> str:
@@ -129,6 +171,9 @@ def _as_json(databases: list[Database], needs: list[str], carried_by: str) -> st
         ]
         facts["uncertain"] = [
             {"effect": effect, "count": count} for effect, count in database.uncertain.items()
+        ]
+        facts["oldest_poisoned"] = [
+            {"effect": effect, "age": age} for effect, age in database.oldest_poisoned.items()
         ]
         told.append(facts)
     return json.dumps(

@@ -10,10 +10,20 @@ from .pages import ReadOnlyAdmin
 
 
 class SweepAdmin(ReadOnlyAdmin):
-    list_display = ("name", "ran", "seen", "done", "truncated")
+    list_display = ("name", "ran", "seen", "done", "truncated", "truncated_runs")
     ordering = ("name",)
-    fields = readonly_fields = ("name", "ran", "seen", "done", "truncated")
+    fields = readonly_fields = (
+        "name", "ran", "seen", "done", "truncated", "truncated_runs", "rows", "empty",
+    )  # fmt: skip
 
     @admin.display(description="ran")
     def ran(self, row: Sweep) -> str:
         return looks.moment(row.ran_at)
+
+    @admin.display(description="each run has seen rows since")
+    def rows(self, row: Sweep) -> str:
+        return looks.moment(row.rows_since)
+
+    @admin.display(description="no run has seen any since")
+    def empty(self, row: Sweep) -> str:
+        return looks.moment(row.empty_since)

@@ -38,10 +38,12 @@ from .places import Killer  # noqa: E402
 
 _TABLES = (
     "reliable_effects_attempt",
+    "reliable_effects_coverage",
     "reliable_effects_delivery",
     "reliable_effects_outboxevent",
     "reliable_effects_scheduledjob",
     "reliable_effects_sweep",
+    "reliable_effects_walk",
     "shop_ledgerentry",
     "trials_trialexpiry",
     "shop_order",

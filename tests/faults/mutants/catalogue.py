@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.faults.mutants import of_jobs, of_the_rest, of_workers
+from tests.faults.mutants import of_jobs, of_reconcile, of_the_rest, of_the_watch, of_workers
 
 MUTANTS = (
     *of_workers.FENCE,
@@ -10,6 +10,8 @@ MUTANTS = (
     *of_workers.RUN,
     *of_the_rest.EMIT,
     *of_the_rest.SWEEPS,
+    *of_reconcile.RECONCILE,
     *of_the_rest.PEOPLE_AND_CLOCK,
     *of_jobs.JOBS,
+    *of_the_watch.WATCH,
 )

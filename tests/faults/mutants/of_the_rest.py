@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.faults.mutants.mutant import Mutant, mutant
 
 _RESCUE, _RELAY, _PRUNE = "outbox/rescue.py", "outbox/relay.py", "outbox/prune.py"
+_RETENTION = "outbox/retention.py"
 _DISPATCH, _PUBLISHER = "outbox/dispatch.py", "outbox/publisher.py"
 _ON_POSTGRESQL, _PORTABLE = "outbox/emit_postgresql.py", "outbox/emit_portable.py"
 
@@ -196,16 +197,43 @@ SWEEPS: tuple[Mutant, ...] = (
     mutant(
         "prune what was promised again",
         "P1: a debt that was reopened meanwhile is deleted",
-        (_PRUNE, "for pk, finished_at in now if finished_at == ended[pk]]",
-         "for pk, finished_at in now]"),
+        (_PRUNE, "for pk, finished_at in now if finished_at == ended[pk]}",
+         "for pk, finished_at in now}"),
         by=("sweeps/test_prune.py::test_what_is_promised_again_meanwhile_stays",),
     ),
     mutant(
         "prune whatever is old",
         "R9: a poison pill is deleted by age",
-        (_PRUNE, "        state__in=ENDED_WELL,  # as the index says it\n", ""),
-        (_PRUNE, "Q(state=State.SUCCEEDED)\n", "~Q(state=State.PENDING)\n"),
+        (_PRUNE, "ended = rows.filter(state__in=ENDED_WELL)", "ended = rows"),
+        (_RETENTION, ("state in ENDED_WELL and (state is not State.SKIPPED or reason =="
+         " Reason.NOT_NEEDED)"), "True"),
         by=("sweeps/test_prune.py::test_what_did_not_end_well_stays_whatever_its_age",),
+    ),
+    mutant(
+        "an effect's span is of its poison, too",
+        "P7: a pill is deleted by a span that was meant for what succeeded",
+        (_RETENTION, "            if ended_well:\n                return said\n            continue\n",
+         "            return said\n"),
+        by=("sweeps/test_retention.py::test_a_span_of_an_effect_is_of_what_ended_well",),
+    ),
+    mutant(
+        "what a person gave up has an age where it may be owed",
+        "R15: reconcile promises again what a person cancelled",
+        (_RETENTION, "if state is State.CANCELLED and effect.owed_query is not None:", "if False:"),
+        by=("sweeps/test_prune.py::test_what_a_person_gave_up_stays_where_it_could_be_found_owed",),
+    ),
+    mutant(
+        "forget what must still run",
+        "P1: what is owed cannot be carried out any more",
+        ("outbox/forget.py", "elif mine is None or now in _UNFINISHED:", "elif mine is None:"),
+        by=(("outbox/test_forget.py::"
+            "test_what_must_still_run_keeps_its_payload_and_is_named"),),
+    ),
+    mutant(
+        "a blanked payload is read",
+        "an effect runs with nothing, and says so to a person",
+        ("outbox/forget.py", "payload=MARK, version=BLANKED,", "payload=MARK,"),
+        by=("outbox/test_forget.py::test_what_is_redriven_all_the_same_ends_visibly",),
     ),
     mutant(
         "an event goes with its first delivery",
@@ -236,8 +264,8 @@ PEOPLE_AND_CLOCK: tuple[Mutant, ...] = (
     mutant(
         "redrive what runs",
         "P6: a person's click takes a run from its worker",
-        ("outbox/states.py", "if State.PENDING in MOVES[s] and s is not State.RUNNING)",
-         "if State.PENDING in MOVES[s])"),
+        ("outbox/states.py", "_REOPENED_BY_CODE = (State.RUNNING, State.SUCCEEDED)",
+         "_REOPENED_BY_CODE = (State.SUCCEEDED,)"),
         ("outbox/remedy.py", "filter(state=state, claim_token=None)", "filter(state=state)"),
         ("outbox/remedy.py", '"state": State.PENDING,\n',
          '"state": State.PENDING, "claim_token": None, "lease_expires_at": None,\n'),

@@ -15,7 +15,6 @@ import pytest
 from django.db import connection
 
 from reliable_effects.clock import DbNow
-from reliable_effects.management import status
 from reliable_effects.outbox import dispatch, heartbeat, prune, rescue, unknown
 from reliable_effects.outbox.claim import claim, look
 from reliable_effects.outbox.deliver import deliver
@@ -25,6 +24,7 @@ from reliable_effects.outbox.pace import pace
 from reliable_effects.outbox.relay import relay, take, waiting_queues
 from reliable_effects.outbox.states import Flag, Reason, State
 from reliable_effects.outbox.succeed import succeed_and_claim
+from reliable_effects.watch import status
 from tests.faults.plans.crowd import (
     DEAD,
     DUE,
@@ -233,6 +233,19 @@ def test_prune_goes_by_the_end_and_deletes_by_id(settings, evidence):
     assert swept.done > 500
     allowed = {FINISHED, PRIMARY, EVENT, "re_event_emitted_at", "ALL OF reliable_effects_attempt"}
     within(found, 6 * swept.done + 1000, allowed | OF_EVENT)  # five reads for each that goes
+    evidence.add()
+
+
+def test_poison_with_a_retention_is_walked_by_its_id(settings, evidence):
+    """It lies in no order of its end, so each is read once, a batch at a time."""
+    settings.RELIABLE_EFFECTS |= {"RETENTION_BY_STATE": {"POISONED": timedelta(seconds=1)}}
+
+    with touched() as found:
+        swept = prune.prune("default")
+
+    assert swept.done == POISONED
+    allowed = {FINISHED, PRIMARY, EVENT, "re_event_emitted_at", "ALL OF reliable_effects_attempt"}
+    within(found, 6 * POISONED + 1000, allowed | OF_EVENT | ASIDE)
     evidence.add()
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from reliable_effects.clock import DbNow
 from reliable_effects.outbox import remedy
-from reliable_effects.outbox.models import Delivery
+from reliable_effects.outbox.forget import forget
+from reliable_effects.outbox.models import Attempt, Delivery
 from reliable_effects.outbox.states import Flag, Reason, State
+from tests.shop.models import Order
 
 from .. import effects, outer_world
 from .act import Act, promise, put
@@ -37,7 +39,30 @@ def cancel() -> None:
     outer_world.tell_client("committed")
 
 
+def to_be_forgotten() -> None:
+    """Two that wait, one in doubt, one that was done and one that was not; all of one order."""
+    order = promise(effects.wrap, effects.label, effects.pay, effects.bill, effects.skip)
+    put(effects.pay, State.UNCERTAIN)
+    put(effects.bill, State.CANCELLED)
+    put(effects.skip, State.SKIPPED, reason=Reason.EFFECT_SKIPPED)
+    for row in Delivery.objects.for_subject(order):
+        Attempt.objects.create(delivery=row, number=1, outcome=Attempt.Outcome.FAILED, message="x")
+
+
+def forget_even_what_waits() -> None:
+    for order in Order.objects.all():
+        forget(order, by="a person", why="the customer asked for it", even_pending=True)
+    outer_world.tell_client("committed")
+
+
 ACTS = [
     Act(name="redrive", prepare=set_aside, play=redrive, may_stay=True, extra_runs=0),
     Act(name="cancel", prepare=hopeless, play=cancel, may_stay=True, extra_runs=0),
+    Act(
+        name="forget",
+        prepare=to_be_forgotten,
+        play=forget_even_what_waits,
+        may_stay=True,
+        extra_runs=0,
+    ),
 ]

@@ -11,6 +11,7 @@ from reliable_effects.clock import DbNow
 from reliable_effects.outbox.models import Attempt, Delivery, OutboxEvent
 from reliable_effects.outbox.states import Flag, Reason, State
 from reliable_effects.outbox.sweeps import PRUNE, RELAY, RESCUE, sweep
+from reliable_effects.reconcile.sweeps import RECONCILE_ALL
 from tests.shop.models import Order
 
 from .. import effects, outer_world
@@ -116,6 +117,23 @@ def prune() -> None:
     sweep("default", PRUNE, now=True)
 
 
+def owed_to_nobody() -> None:
+    """Four orders owe a bill: never promised, skipped too early, without an event, and paid."""
+    never, skipped, orphaned, billed = (Order.objects.create(charge_id="paid") for _ in range(4))
+    for order in (skipped, orphaned, billed):
+        promise(effects.bill, order=order)
+    put(effects.bill, State.SKIPPED, of=skipped, reason=Reason.NOT_NEEDED)
+    OutboxEvent.objects.filter(subject_pk=str(orphaned.pk)).delete()
+    put(effects.bill, State.SUCCEEDED, of=billed)
+    outer_world.partner().write(f"{billed.pk} bill", key_of(effects.bill, billed))
+    Order.objects.filter(pk=billed.pk).update(status="billed")
+    Order.objects.filter(pk__in=[never.pk, skipped.pk, orphaned.pk]).update(placed_at=_LONG_AGO)
+
+
+def reconcile() -> None:
+    sweep("default", RECONCILE_ALL, now=True)
+
+
 ACTS = [
     Act(
         name="relay",
@@ -153,6 +171,14 @@ ACTS = [
         play=rescue,
         owed=("wrap", "pay"),
         extra_runs=0,
+    ),
+    Act(
+        name="reconcile",
+        prepare=owed_to_nobody,
+        play=reconcile,
+        owed=("bill",),
+        extra_runs=0,
+        meanwhile=reconcile,
     ),
     Act(
         name="prune",

@@ -1,0 +1,222 @@
+"""
+What a person must know, as rules over the facts: each is a function, and its findings are alerts.
+
+Another floor adds one with `@rule("name")`; what it needs beyond the facts it asks of `using`,
+bounded and by index, for it is asked every minute on every database.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+from django.db import Error
+
+from ..clock import spoken
+from ..conf import settings
+from ..outbox.reconnect import mend
+from ..reconcile.findings import Finding as Found
+from . import failing, status
+from .models import Alert
+from .status import Database, shown
+
+logger = logging.getLogger("reliable_effects")
+
+ERROR, WARNING = Alert.Level.ERROR, Alert.Level.WARNING
+
+MOST_FINDINGS = 200  # of one rule: more names than that are one trouble
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something is wrong with *subject*, which tells one alert of a rule from another."""
+
+    subject: str
+    text: str
+    level: Alert.Level = ERROR
+
+
+Rule = Callable[[str, Database], Iterable[Finding]]
+
+rules: dict[str, Rule] = {}
+
+
+def rule(name: str) -> Callable[[Rule], Rule]:
+    """Ask this function too. The same name again takes the place of the first."""
+
+    def add(function: Rule) -> Rule:
+        rules[name] = function
+        return function
+
+    return add
+
+
+def ask(name: str, database: Database) -> list[Finding] | None:
+    """What the rule *name* finds; None where it could not say, which is no all-clear."""
+    try:
+        return list(islice(rules[name](database.alias, database), MOST_FINDINGS))
+    except Exception as error:
+        # Whatever a rule raises, the others are asked.
+        logger.exception("the rule %s could not be asked on %s", name, database.alias)
+        if isinstance(error, Error):
+            mend(database.alias)
+        return None
+
+
+def needs_a_person(databases: Iterable[Database]) -> list[str]:
+    """What nobody but a person can mend, in sentences."""
+    told = []
+    for database in databases:
+        if database.problem:
+            told.append(_unreadable(database.alias, database.problem))
+            continue
+        for name in rules:
+            findings = ask(name, database)
+            if findings is None:
+                told.append(f"the rule {name} could not be asked on {database.alias}: see the log")
+            told += [finding.text for finding in findings or () if finding.text not in told]
+    return told
+
+
+def _unreadable(alias: str, problem: str) -> str:
+    return f"database {alias} cannot be read: {problem}"
+
+
+# The sweeps
+
+
+@rule("sweep")
+def _stopped(using: str, facts: Database) -> Iterator[Finding]:
+    for sweep in facts.sweeps:
+        if sweep.is_stale:
+            ran = "has never run" if sweep.age is None else f"last ran {spoken(sweep.age)} ago"
+            yield Finding(sweep.name, f"sweep {sweep.name} on {using} {ran}")
+
+
+@rule("sweep_cut_short")
+def _cut_short(using: str, facts: Database) -> Iterator[Finding]:
+    for sweep in facts.sweeps:
+        if sweep.is_cut_short_again:
+            yield Finding(
+                sweep.name,
+                f"sweep {sweep.name} on {using} was cut short {sweep.truncated_runs} times running",
+                WARNING,
+            )
+
+
+@rule("sweep_silent")
+def _silent(using: str, facts: Database) -> Iterator[Finding]:
+    for sweep in facts.sweeps:
+        if sweep.silence is not None:
+            yield Finding(
+                sweep.name,
+                f"sweep {sweep.name} on {using} has seen nothing for {spoken(sweep.silence)},"
+                " and always saw something before",
+                WARNING,
+            )
+
+
+# The queues
+
+
+@rule("unconsumed")
+def _unconsumed(using: str, facts: Database) -> Iterator[Finding]:
+    for queue in facts.queues:
+        if not queue.is_consumed:
+            yield Finding(queue.name, f"nobody consumes the queue {queue.name} on {using}")
+
+
+@rule("late")
+def _late(using: str, facts: Database) -> Iterator[Finding]:
+    for queue in facts.queues:
+        if queue.is_late and queue.is_consumed and queue.oldest_due is not None:
+            late = spoken(queue.oldest_due)
+            yield Finding(
+                queue.name, f"the oldest due delivery in {queue.name} on {using} is {late} late"
+            )
+
+
+# What waits for a person
+
+
+@rule("poisoned")
+def _poisoned(using: str, facts: Database) -> Iterator[Finding]:
+    known = settings()
+    by_effect: Counter[str] = Counter()
+    for (effect, _), count in facts.poisoned.items():
+        by_effect[effect] += count
+    for effect, count in sorted(by_effect.items()):
+        age = facts.oldest_poisoned[effect]
+        if count >= known.alert_poison_count or age > known.alert_poison_age:
+            reasons = [(reason, n) for (of, reason), n in facts.poisoned.items() if of == effect]
+            told = reasons[0][0]
+            if len(reasons) > 1:
+                told = ", ".join(f"{reason} {shown(n)}" for reason, n in sorted(reasons))
+            yield Finding(effect, f"{shown(count)} poisoned {effect} {told} on {using}")
+
+
+@rule("uncertain")
+def _uncertain(using: str, facts: Database) -> Iterator[Finding]:
+    for effect, count in sorted(facts.uncertain.items()):
+        yield Finding(effect, f"{shown(count)} uncertain {effect} on {using}")
+
+
+# What is owed
+
+
+@rule("owed_query")
+def _owed_query(using: str, facts: Database) -> Iterator[Finding]:
+    for debts in facts.debts:
+        if debts.problem:
+            text = f"what is owed to {debts.effect} on {using} cannot be asked: {debts.problem}"
+            yield Finding(debts.effect, text)
+
+
+@rule("unaccounted")
+def _unaccounted(using: str, facts: Database) -> Iterator[Finding]:
+    for debts in facts.debts:
+        if missing := debts.found.get(Found.UNACCOUNTED):
+            text = f"{missing} owed to {debts.effect} on {using} had been promised by nobody"
+            yield Finding(debts.effect, text, WARNING)
+
+
+@rule("contradiction")
+def _contradiction(using: str, facts: Database) -> Iterator[Finding]:
+    for debts in facts.debts:
+        if count := debts.found.get(Found.CONTRADICTION):
+            text = f"{count} {debts.effect} on {using} succeeded, and are still owed"
+            yield Finding(debts.effect, text)
+
+
+# Effects, and databases
+
+
+@rule("failing")
+def _failing(using: str, facts: Database) -> Iterator[Finding]:  # noqa: ARG001  # asked by itself
+    known = settings()
+    for effect in failing.effects(using):
+        jump = 100 * (effect.share - effect.usual)
+        if effect.failures >= known.alert_failure_count and jump >= known.alert_failure_percent:
+            yield Finding(
+                effect.effect,
+                f"{effect.share:.0%} of the runs of {effect.effect} on {using} fail"
+                f" ({effect.failures} of {effect.runs} lately; {effect.usual:.0%} is usual)",
+                WARNING,
+            )
+
+
+@rule("database")
+def _database(using: str, facts: Database) -> Iterator[Finding]:  # noqa: ARG001  # as above
+    """The other databases; the first that can be read says so, since none can tell of itself."""
+    others = {alias: status.problem_of(alias) for alias in settings().databases if alias != using}
+    for alias in settings().databases:
+        if alias == using:
+            break
+        if not others[alias]:
+            return  # that one tells
+    for alias, problem in others.items():
+        if problem:
+            yield Finding(alias, _unreadable(alias, problem))
