@@ -23,6 +23,7 @@ class ReliableEffectsConfig(AppConfig):
         from .watch import alerts  # noqa: PLC0415
 
         registry.use(OutboxWriter())
+        # After every other sweep: each has run once before anybody is told that it never did.
         sweeps.add(alerts.ALERTS, lambda: settings().alert_period, alerts.evaluate)
         # Events first: effects are declared on them. An import error is raised as it is.
         autodiscover_modules("events")

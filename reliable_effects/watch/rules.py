@@ -11,6 +11,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from itertools import islice
 
 from django.db import Error
@@ -65,6 +66,10 @@ def ask(name: str, database: Database) -> list[Finding] | None:
         return None
 
 
+def could_not_ask(name: str, using: str) -> str:
+    return f"the rule {name} could not be asked on {using}: see the log"
+
+
 def needs_a_person(databases: Iterable[Database]) -> list[str]:
     """What nobody but a person can mend, in sentences."""
     told = []
@@ -75,7 +80,7 @@ def needs_a_person(databases: Iterable[Database]) -> list[str]:
         for name in rules:
             findings = ask(name, database)
             if findings is None:
-                told.append(f"the rule {name} could not be asked on {database.alias}: see the log")
+                told.append(could_not_ask(name, database.alias))
             told += [finding.text for finding in findings or () if finding.text not in told]
     return told
 
@@ -101,7 +106,8 @@ def _cut_short(using: str, facts: Database) -> Iterator[Finding]:
         if sweep.is_cut_short_again:
             yield Finding(
                 sweep.name,
-                f"sweep {sweep.name} on {using} was cut short {sweep.truncated_runs} times running",
+                f"sweep {sweep.name} on {using} was cut short {sweep.truncated_runs} times running,"
+                f" for {spoken(sweep.truncated_for or timedelta(0))}",
                 WARNING,
             )
 

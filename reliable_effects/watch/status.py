@@ -28,7 +28,8 @@ from ..outbox.sweeps import RELAY, periods
 COUNT_AT_MOST = 10_000
 _SWEEP_ROWS = 1000  # a few for each queue
 _PATIENCE = timedelta(minutes=1)  # with a sweep whose period is short
-_TRUNCATED_TOO_OFTEN = 3  # runs running: it falls behind, or fails
+_TRUNCATED_TOO_OFTEN = 3  # runs running, and
+_TRUNCATED_TOO_LONG = timedelta(minutes=5)  # what is cut short goes on soon: a busy minute is none
 _HABIT = timedelta(days=7)  # that each run saw rows; one quiet night is no habit broken
 _SILENCE = timedelta(hours=1)  # at least, and three periods: then it is no pause
 
@@ -54,6 +55,7 @@ class SweepAge:
     done: int = 0
     truncated: bool = False
     truncated_runs: int = 0  # running
+    truncated_for: timedelta | None = None
     silence: timedelta | None = (
         None  # sees nothing for so long, where each run always saw something
     )
@@ -61,7 +63,12 @@ class SweepAge:
 
     @property
     def is_cut_short_again(self) -> bool:
-        return self.truncated_runs >= _TRUNCATED_TOO_OFTEN
+        """It falls behind, or fails."""
+        return (
+            self.truncated_runs >= _TRUNCATED_TOO_OFTEN
+            and self.truncated_for is not None
+            and self.truncated_for >= _TRUNCATED_TOO_LONG
+        )
 
 
 @dataclass(kw_only=True)
@@ -210,6 +217,7 @@ def _sweep(name: str, period: timedelta, row: Sweep | None, now: datetime) -> Sw
         done=row.done,
         truncated=row.truncated,
         truncated_runs=row.truncated_runs,
+        truncated_for=now - row.truncated_since if row.truncated_since else None,
         silence=_silence(row, period, now),
         # Also where it lies ahead, for the database's clock was put back and nobody swept since.
         is_stale=abs(age) > max(5 * period, _PATIENCE),

@@ -42,25 +42,33 @@ def aged(**columns: timedelta) -> None:
     Sweep.objects.update(**{name: DbNow() - age for name, age in columns.items()})
 
 
-def test_three_runs_cut_short_in_a_row_need_a_person():
+def test_runs_cut_short_for_minutes_need_a_person():
     """It falls behind: what it does not get to, nobody does."""
-    saw(500, 500, truncated=True)
-    twice = needs()
+    saw(500, 500, 500, truncated=True)
+    aged(truncated_since=6 * HOUR / 60)
 
-    saw(500, truncated=True)
+    assert needs() == ["sweep prune on default was cut short 3 times running, for 6 min"]
 
-    assert twice == []
-    assert needs() == ["sweep prune on default was cut short 3 times running"]
+
+@pytest.mark.parametrize(("runs", "since"), [(2, HOUR), (30, HOUR / 60)])
+def test_a_busy_minute_and_two_runs_an_hour_apart_need_nobody(runs, since):
+    """What is cut short goes on in seconds, so runs alone say little, and time alone as little."""
+    saw(*[500] * runs, truncated=True)
+    aged(truncated_since=since)
+
+    assert needs() == []
 
 
 def test_one_run_that_came_to_its_end_begins_the_count_anew():
     """A busy hour is no defect."""
     saw(500, 500, truncated=True)
+    aged(truncated_since=2 * HOUR)
     saw(500)
 
     saw(500, truncated=True)
 
     assert prune().truncated_runs == 1
+    assert prune().truncated_for < HOUR
 
 
 def test_silence_after_a_week_of_rows_needs_a_person():
