@@ -1,8 +1,9 @@
 """
 What a person must know, as rules over the facts: each is a function, and its findings are alerts.
 
-Another floor adds one with `@rule("name")`; what it needs beyond the facts it asks of `using`,
-bounded and by index, for it is asked every minute on every database.
+Another is one more function with `@rule("name")`, here or in a module that is imported at start-up.
+What it needs beyond the facts it asks of `using`, bounded and by index, for it is asked every minute
+on every database.
 """
 
 from __future__ import annotations

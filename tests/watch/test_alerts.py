@@ -358,7 +358,7 @@ def test_a_channel_that_was_taken_away_is_owed_nothing(settings, webhook):
 
 @pytest.mark.usefixtures("own_rules", "pill")
 def test_a_rule_is_one_function(told):
-    """Other floors bring rules of their own."""
+    """It is told like the others, and ends like them."""
 
     @rule("contradiction")
     def contradictions(using, _facts):

@@ -3,7 +3,7 @@ Which rows this release could not carry out: a payload that it cannot read, or a
 
 To be run before a deploy, with the new code on the old rows. Every row that may still run is read,
 in chunks by primary key, so memory stays the same however many there are. Another table of what
-waits (scheduled jobs) is another function in `SOURCES`.
+waits (scheduled jobs) is another function in `SOURCES`, beside `_deliveries`.
 """
 
 from __future__ import annotations
