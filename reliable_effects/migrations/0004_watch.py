@@ -26,6 +26,11 @@ class Migration(migrations.Migration):
             name='truncated_runs',
             field=models.PositiveIntegerField(db_default=0, help_text='running'),
         ),
+        migrations.AddField(
+            model_name='sweep',
+            name='truncated_since',
+            field=models.DateTimeField(help_text='since when each run was cut short', null=True),
+        ),
         migrations.CreateModel(
             name='Alert',
             fields=[

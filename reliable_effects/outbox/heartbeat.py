@@ -89,6 +89,7 @@ def report(using: str, name: str, swept: Swept) -> None:
         done=swept.done,
         truncated=swept.truncated,
         truncated_runs=F("truncated_runs") + 1 if swept.truncated else 0,
+        truncated_since=Coalesce("truncated_since", DbNow()) if swept.truncated else None,
         **_habit(swept),
     )
 

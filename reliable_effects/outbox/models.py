@@ -259,6 +259,7 @@ class Sweep(models.Model):
     done = models.PositiveIntegerField(default=0)
     truncated = models.BooleanField(default=False)
     truncated_runs = models.PositiveIntegerField(db_default=0, help_text="running")
+    truncated_since = models.DateTimeField(null=True, help_text="since when each run was cut short")
     rows_since = models.DateTimeField(
         null=True, help_text="since when each run saw something; stays when they begin not to"
     )

@@ -28,7 +28,7 @@ RELAY, RESCUE, PRUNE = "relay", "rescue", "prune"
 
 _HANGS = timedelta(minutes=2)  # a sweep bounds itself to seconds; longer waits for no answer
 _EARLY = 0.9  # of a period is enough, so that a beat of the same period never comes too early
-SOON = timedelta(seconds=10)  # what was cut short goes on then, however long its period
+_SOON = timedelta(seconds=10)  # what was cut short goes on then, however long its period
 
 
 def sweep_all(*, with_relay: bool = True) -> dict[str, Swept]:
@@ -88,7 +88,7 @@ def _swept(using: str, name: str, *, now: bool) -> Swept | None:
     kind = _kinds[name]
     period = timedelta(0) if now else kind.period() * _EARLY
     try:
-        turn = take_turn(using, name, period, soon=SOON)
+        turn = take_turn(using, name, period, soon=_SOON)
         if turn is None:
             return None
         swept = kind.work(using, turn)

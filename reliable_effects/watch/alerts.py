@@ -24,11 +24,13 @@ from ..outbox.sweeps import add
 from . import status
 from .channels import CHANNELS, channels_in_use
 from .models import Alert
-from .rules import Finding, ask, rules
+from .rules import Finding, ask, could_not_ask, rules
 
 logger = logging.getLogger("reliable_effects")
 
 ALERTS = "alerts"  # the sweep's name
+
+_UNASKED = "rule"  # where a rule raised, and could not say
 
 _OVER_AFTER = timedelta(minutes=5)  # unseen: what comes and goes is one trouble, not thirty
 _FORGOTTEN_AFTER = timedelta(days=1)  # where no release asks that rule any more
@@ -50,13 +52,15 @@ def evaluate(using: str, _turn: Turn | None = None) -> Swept:
     for name in rules:
         findings = ask(name, facts)
         if findings is None:
-            swept.truncated = True  # nor is what it found before over
+            # Nor is what it found before over. What keeps it from being asked is an alert itself.
+            _note(using, _UNASKED, Finding(name, could_not_ask(name, using)))
             continue
         swept.seen += len(findings)
         for finding in findings:
             _note(using, name, finding)
         _end(using, Q(rule=name), _OVER_AFTER)
-    _end(using, ~Q(rule__in=list(rules)), _FORGOTTEN_AFTER)
+    _end(using, Q(rule=_UNASKED), _OVER_AFTER)
+    _end(using, ~Q(rule__in=[*rules, _UNASKED]), _FORGOTTEN_AFTER)
     swept.done = _tell(using)
     return swept
 

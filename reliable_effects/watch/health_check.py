@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from django.db import connections
 from health_check.base import HealthCheck
 from health_check.exceptions import ServiceUnavailable
 
@@ -19,6 +20,9 @@ class Effects(HealthCheck):  # type: ignore[misc]  # an extra that is not typed
     """Are effects being carried out?"""
 
     def run(self) -> None:
-        problems = health.look().problems
+        try:
+            problems = health.look().problems
+        finally:
+            connections.close_all()  # the thread is some executor's, and no request ends in it
         if problems:
             raise ServiceUnavailable("; ".join(problems))

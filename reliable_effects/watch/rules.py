@@ -1,8 +1,9 @@
 """
 What a person must know, as rules over the facts: each is a function, and its findings are alerts.
 
-Another floor adds one with `@rule("name")`; what it needs beyond the facts it asks of `using`,
-bounded and by index, for it is asked every minute on every database.
+Another is one more function with `@rule("name")`, here or in a module that is imported at start-up.
+What it needs beyond the facts it asks of `using`, bounded and by index, for it is asked every minute
+on every database.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from itertools import islice
 
 from django.db import Error
@@ -66,6 +68,10 @@ def ask(name: str, database: Database) -> list[Finding] | None:
         return None
 
 
+def could_not_ask(name: str, using: str) -> str:
+    return f"the rule {name} could not be asked on {using}: see the log"
+
+
 def needs_a_person(databases: Iterable[Database]) -> list[str]:
     """What nobody but a person can mend, in sentences."""
     told = []
@@ -76,7 +82,7 @@ def needs_a_person(databases: Iterable[Database]) -> list[str]:
         for name in rules:
             findings = ask(name, database)
             if findings is None:
-                told.append(f"the rule {name} could not be asked on {database.alias}: see the log")
+                told.append(could_not_ask(name, database.alias))
             told += [finding.text for finding in findings or () if finding.text not in told]
     return told
 
@@ -102,7 +108,8 @@ def _cut_short(using: str, facts: Database) -> Iterator[Finding]:
         if sweep.is_cut_short_again:
             yield Finding(
                 sweep.name,
-                f"sweep {sweep.name} on {using} was cut short {sweep.truncated_runs} times running",
+                f"sweep {sweep.name} on {using} was cut short {sweep.truncated_runs} times running,"
+                f" for {spoken(sweep.truncated_for or timedelta(0))}",
                 WARNING,
             )
 

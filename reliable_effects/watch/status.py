@@ -23,14 +23,15 @@ from ..outbox.heartbeat import CLAIMS
 from ..outbox.models import Delivery, Sweep
 from ..outbox.relay import LONGEST_GRACE, waiting_queues
 from ..outbox.states import State
-from ..outbox.sweeps import RELAY, SOON, periods
+from ..outbox.sweeps import RELAY, periods
 from ..reconcile.models import Tier, Walk
 
 COUNT_AT_MOST = 10_000
 _SWEEP_ROWS = 1000  # a few for each queue
 _PATIENCE = timedelta(minutes=1)  # with a sweep whose period is short
 _HOUR = timedelta(hours=1)  # what runs daily is not missed for days
-_TRUNCATED_TOO_OFTEN = 3  # runs running: it falls behind, or fails
+_TRUNCATED_TOO_OFTEN = 3  # runs running, and
+_TRUNCATED_TOO_LONG = timedelta(minutes=5)  # what is cut short goes on soon: a busy minute is none
 _HABIT = timedelta(days=7)  # that each run saw rows; one quiet night is no habit broken
 _SILENCE = timedelta(hours=1)  # at least, and three periods: then it is no pause
 
@@ -56,6 +57,7 @@ class SweepAge:
     done: int = 0
     truncated: bool = False
     truncated_runs: int = 0  # running
+    truncated_for: timedelta | None = None
     silence: timedelta | None = (
         None  # sees nothing for so long, where each run always saw something
     )
@@ -222,10 +224,11 @@ def _sweep(name: str, period: timedelta, row: Sweep | None, now: datetime) -> Sw
         done=row.done,
         truncated=row.truncated,
         truncated_runs=row.truncated_runs,
+        truncated_for=now - row.truncated_since if row.truncated_since else None,
         silence=_silence(row, period, now),
         # Also where it lies ahead, for the database's clock was put back and nobody swept since.
         is_stale=abs(age) > max(min(5 * period, period + _HOUR), _PATIENCE),
-        is_cut_short_again=_is_cut_short_again(row.truncated_runs, period),
+        is_cut_short_again=_is_cut_short_again(row, period, now),
     )
 
 
@@ -245,10 +248,11 @@ def _debts(alias: str, now: datetime) -> list[Debts]:
     ]
 
 
-def _is_cut_short_again(runs: int, period: timedelta) -> bool:
-    """For as long as three of its periods: it is called again soon, and a walk is long by design."""
-    soon = min(period, SOON)
-    return runs >= _TRUNCATED_TOO_OFTEN and runs * soon >= _TRUNCATED_TOO_OFTEN * period
+def _is_cut_short_again(row: Sweep, period: timedelta, now: datetime) -> bool:
+    """It falls behind, or fails. What is cut short goes on soon, and a walk is long by design."""
+    if row.truncated_since is None or row.truncated_runs < _TRUNCATED_TOO_OFTEN:
+        return False
+    return now - row.truncated_since >= max(_TRUNCATED_TOO_LONG, 3 * period)
 
 
 def _silence(row: Sweep, period: timedelta, now: datetime) -> timedelta | None:

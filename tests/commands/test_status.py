@@ -105,6 +105,16 @@ def test_what_waits_for_a_person_is_counted_by_effect_and_reason():
 
 
 @pytest.mark.usefixtures("swept")
+def test_what_was_set_aside_is_listed_with_its_age():
+    """A pill of three months is another matter than one of this morning."""
+    poisoned_delivery("shop.wrap", finished_at=ago(days=90))
+    poisoned_delivery("shop.wrap")
+
+    [line] = [line.split() for line in text().splitlines() if "poisoned shop.wrap  " in line]
+    assert line == ["poisoned", "shop.wrap", "2", "90", "days", "ATTEMPTS_SPENT"]
+
+
+@pytest.mark.usefixtures("swept")
 def test_a_healthy_outbox_needs_nobody():
     """Work that waits its turn is no alarm."""
     pending_delivery()

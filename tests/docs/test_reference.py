@@ -21,6 +21,7 @@ from reliable_effects.outbox.models import Attempt, Delivery
 from reliable_effects.outbox.states import MOVES, Reason, State
 from reliable_effects.schedule.models import JobQuerySet, ScheduledJobQuerySet
 from reliable_effects.schedule.states import JOB_MOVES, JobReason, JobState
+from reliable_effects.watch.rules import rules
 
 from .pages import DOCS, PAGES, ROOT, rows
 
@@ -159,6 +160,13 @@ def test_every_check_is_listed():
     told = [(id_, about, when.removeprefix("--")) for id_, about, when in rows(CHECKS)]
 
     assert told == [(f"reliable_effects.{c.id}", c.about, c.when) for c in CATALOGUE]
+
+
+def test_every_rule_of_the_alerts_is_listed():
+    """Who is woken by a word looks it up."""
+    told = {row[0] for row in rows(DOCS / "how-to" / "be-alerted.md", "What is told")}
+
+    assert told == {*rules, "rule"}
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,14 @@ SECOND, MINUTE, HOUR, DAY = (
     timedelta(days=1),
 )
 
+
+def send_mail_through(settings, backend: str) -> None:
+    if django.VERSION >= (6, 1):
+        settings.MAILERS = {"default": {"BACKEND": backend}}
+    else:
+        settings.EMAIL_BACKEND = backend
+
+
 ADMINS = [("Ada", "ada@example.com")] if django.VERSION < (6,) else ["ada@example.com"]
 
 

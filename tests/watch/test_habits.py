@@ -42,38 +42,33 @@ def aged(**columns: timedelta) -> None:
     Sweep.objects.update(**{name: DbNow() - age for name, age in columns.items()})
 
 
-def test_cut_short_three_times_running_needs_a_person(settings):
+def test_runs_cut_short_for_minutes_need_a_person():
     """It falls behind: what it does not get to, nobody does."""
-    settings.RELIABLE_EFFECTS = {"PRUNE_PERIOD": timedelta(seconds=10)}
-    saw(500, 500, truncated=True)
-    twice = needs()
+    saw(500, 500, 500, truncated=True)
+    aged(truncated_since=HOUR)
 
-    saw(500, truncated=True)
-
-    assert twice == []
-    assert needs() == ["sweep prune on default was cut short 3 times running"]
+    assert needs() == ["sweep prune on default was cut short 3 times running, for 1 h"]
 
 
-def test_what_is_long_by_design_may_go_on_in_slices(settings):
-    """A walk over a million rows is called again every ten seconds, and that is no trouble yet."""
-    settings.RELIABLE_EFFECTS = {"PRUNE_PERIOD": timedelta(minutes=1)}
-    saw(*[500] * 17, truncated=True)
-    before = needs()
+@pytest.mark.parametrize(("runs", "since"), [(2, HOUR), (30, HOUR / 60), (99, 29 * HOUR / 60)])
+def test_a_busy_minute_and_two_runs_an_hour_apart_need_nobody(runs, since):
+    """What is long by design goes on in slices, every ten seconds, for less than three periods."""
+    saw(*[500] * runs, truncated=True)
+    aged(truncated_since=since)
 
-    saw(500, truncated=True)
-
-    assert before == []
-    assert needs() == ["sweep prune on default was cut short 18 times running"]
+    assert needs() == []
 
 
 def test_one_run_that_came_to_its_end_begins_the_count_anew():
     """A busy hour is no defect."""
     saw(500, 500, truncated=True)
+    aged(truncated_since=2 * HOUR)
     saw(500)
 
     saw(500, truncated=True)
 
     assert prune().truncated_runs == 1
+    assert prune().truncated_for < HOUR
 
 
 def test_silence_after_a_week_of_rows_needs_a_person():

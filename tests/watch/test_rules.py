@@ -49,7 +49,11 @@ def a_walk(**columns) -> None:
     ("spoil", "rule", "subject"),
     [
         (lambda: spoil_sweep(ran_at=ago(HOUR)), "sweep", "rescue"),
-        (lambda: spoil_sweep(truncated_runs=3), "sweep_cut_short", "rescue"),
+        (
+            lambda: spoil_sweep(truncated_runs=3, truncated_since=ago(HOUR)),
+            "sweep_cut_short",
+            "rescue",
+        ),
         (
             lambda: spoil_sweep(rows_since=ago(9 * DAY), empty_since=ago(2 * HOUR)),
             "sweep_silent",

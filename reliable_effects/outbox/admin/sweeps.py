@@ -13,12 +13,16 @@ class SweepAdmin(ReadOnlyAdmin):
     list_display = ("name", "ran", "seen", "done", "truncated", "truncated_runs")
     ordering = ("name",)
     fields = readonly_fields = (
-        "name", "ran", "seen", "done", "truncated", "truncated_runs", "rows", "empty",
+        "name", "ran", "seen", "done", "truncated", "truncated_runs", "cut_short", "rows", "empty",
     )  # fmt: skip
 
     @admin.display(description="ran")
     def ran(self, row: Sweep) -> str:
         return looks.moment(row.ran_at)
+
+    @admin.display(description="each run was cut short since")
+    def cut_short(self, row: Sweep) -> str:
+        return looks.moment(row.truncated_since)
 
     @admin.display(description="each run has seen rows since")
     def rows(self, row: Sweep) -> str:
