@@ -40,7 +40,7 @@ from tests.shop.models import Order  # noqa: E402
 logging.getLogger("reliable_effects").setLevel(logging.ERROR)
 
 MANY, FEW = int(sys.argv[2]) if sys.argv[2:] else 5_000_000, 10_000
-DUE, ROUNDS, WARM_UP = 100, 15, 2
+DUE, ROUNDS, WARM_UP = 100, 31, 3
 FIRST_SUBJECT = 1_000_000_000  # beyond those of the jobs that are ahead
 
 
@@ -57,7 +57,7 @@ def main() -> None:
         for using, count in rows.items():
             began = time.perf_counter()
             make_jobs(using, count)
-            analyse(using)
+            _settle(using)
             print(f"{count:>9,} jobs made in {time.perf_counter() - began:.0f} s")
         ticks: dict[str, list[float]] = {using: [] for using in rows}
         emits: dict[str, list[float]] = {using: [] for using in rows}
@@ -79,6 +79,15 @@ def main() -> None:
         )
     finally:
         runner.teardown_databases(databases)
+
+
+def _settle(using: str) -> None:
+    """So that no vacuum of what was just made is measured."""
+    if SERVER == "postgres":
+        with connections[using].cursor() as cursor:
+            cursor.execute("VACUUM ANALYZE")
+    else:
+        analyse(using)
 
 
 def _due(using: str, number: int) -> list[Order]:
@@ -113,11 +122,12 @@ def _timed(work: Callable[[], object]) -> float:
 
 
 def _report(what: str, taken: dict[str, list[float]]) -> None:
-    few, many = median(taken["default"]), median(taken["other"])
-    print(
-        f"{what}: {few:.1f} ms with {FEW:,} jobs ahead, {many:.1f} ms with {MANY:,};"
-        f" ratio {many / few:.2f} (medians of {ROUNDS}, in turn)"
-    )
+    for name, of in (("median", median), ("fastest", min)):
+        few, many = of(taken["default"]), of(taken["other"])
+        print(
+            f"{what}: {few:.1f} ms with {FEW:,} jobs ahead, {many:.1f} ms with {MANY:,};"
+            f" ratio {many / few:.2f} ({name} of {ROUNDS}, in turn)"
+        )
 
 
 if __name__ == "__main__":
