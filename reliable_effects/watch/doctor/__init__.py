@@ -12,7 +12,7 @@ from typing import Any
 
 from ...conf import settings
 from .. import status
-from . import broker, databases, debts, names
+from . import broker, databases, debts, names, versions
 from .fact import Fact, Severity
 
 __all__ = ["Fact", "Severity", "examine"]
@@ -21,6 +21,7 @@ __all__ = ["Fact", "Severity", "examine"]
 def examine() -> Iterator[Fact]:
     """Everything but payloads, which take as long as there are rows: see `payloads`."""
     readings = {alias: status.of(alias) for alias in settings().databases}
+    yield from _asked("versions", versions.examine)
     yield from _asked("broker", broker.examine, list(readings.values()))
     for alias, reading in readings.items():
         about = f"database {alias}"
