@@ -101,7 +101,7 @@ def test_every_database_is_swept(settings):
 
     names = periods().keys() - {RELAY}
     assert set(done) == {f"{using}/{name}" for using in ("default", "other") for name in names}
-    assert set(Sweep.objects.using("other").values_list("name", flat=True)) == names
+    assert set(Sweep.objects.using("other").values_list("name", flat=True)) >= names
 
 
 def test_one_broken_database_stops_no_other(settings, caplog):
