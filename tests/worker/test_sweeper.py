@@ -65,5 +65,5 @@ def test_a_worker_that_stops_takes_its_sweeper_along(celery_worker, sweepers):
 
     celery_worker.send_signal(signal.SIGTERM)
 
-    assert celery_worker.wait(20) == 0
-    assert not is_alive(sweeper)
+    assert celery_worker.wait(60) == 0
+    eventually(lambda: not is_alive(sweeper))
