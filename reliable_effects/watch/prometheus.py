@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from django.db import connections
@@ -268,6 +269,10 @@ _GAUGES: dict[str, tuple[str, tuple[str, ...]]] = {
         "Deliveries that wait for a person: poisoned, with their reason, or uncertain.",
         ("database", "effect", "state", "reason"),
     ),
+    "jobs": (
+        "Scheduled jobs that did not become events in time: late, blocked, or missed.",
+        ("database", "table", "state"),
+    ),
     "owed": (
         "What the last whole walk over an owed query found.",
         ("database", "effect", "found"),
@@ -291,34 +296,50 @@ def _families() -> dict[str, GaugeMetricFamily]:
 
 
 def _fill(families: dict[str, GaugeMetricFamily], database: status.Database) -> None:
-    alias = database.alias
+    for name, value, *labels in _readings(database):
+        families[name].add_metric([database.alias, *labels], value)
 
-    def gauge(name: str, value: float, *labels: str) -> None:
-        families[name].add_metric([alias, *labels], value)
 
-    gauge("database_up", not database.problem)
+def _readings(database: status.Database) -> Iterator[tuple[str, float, *tuple[str, ...]]]:
+    """Name, value, and the labels behind the database's."""
+    yield "database_up", not database.problem
     if database.problem:
         return
-    gauge("lost_leases", database.lost_leases)
+    yield "lost_leases", database.lost_leases
+    yield from _of_deliveries(database)
+    yield from _of_debts_and_jobs(database)
+    for sweep in database.sweeps:
+        yield "sweep_age_seconds", _seconds(sweep.age), sweep.name
+        yield "sweep_stale", sweep.is_stale, sweep.name
+        yield "sweep_truncated", sweep.truncated, sweep.name
+
+
+def _of_deliveries(database: status.Database) -> Iterator[tuple[str, float, *tuple[str, ...]]]:
     for queue in database.queues:
         oldest = queue.oldest_due.total_seconds() if queue.oldest_due is not None else 0.0
-        gauge("queue_due", queue.due, queue.name)
-        gauge("queue_later", queue.later, queue.name)
-        gauge("queue_retrying", queue.retrying, queue.name)
-        gauge("queue_running", queue.running, queue.name)
-        gauge("queue_oldest_due_seconds", oldest, queue.name)
-        gauge("queue_consumed", queue.is_consumed, queue.name)
+        yield "queue_due", queue.due, queue.name
+        yield "queue_later", queue.later, queue.name
+        yield "queue_retrying", queue.retrying, queue.name
+        yield "queue_running", queue.running, queue.name
+        yield "queue_oldest_due_seconds", oldest, queue.name
+        yield "queue_consumed", queue.is_consumed, queue.name
     for (effect, reason), count in database.poisoned.items():
-        gauge("set_aside", count, effect, "poisoned", reason)
+        yield "set_aside", count, effect, "poisoned", reason
     for effect, count in database.uncertain.items():
-        gauge("set_aside", count, effect, "uncertain", "")
+        yield "set_aside", count, effect, "uncertain", ""
+
+
+def _of_debts_and_jobs(database: status.Database) -> Iterator[tuple[str, float, *tuple[str, ...]]]:
     for debts in database.debts:
-        age = debts.age.total_seconds() if debts.age is not None else float("inf")
-        gauge("owed_walk_age_seconds", age, debts.effect)
+        yield "owed_walk_age_seconds", _seconds(debts.age), debts.effect
         for found, count in debts.found.items():
-            gauge("owed", count, debts.effect, found)
-    for sweep in database.sweeps:
-        age = sweep.age.total_seconds() if sweep.age is not None else float("inf")
-        gauge("sweep_age_seconds", age, sweep.name)
-        gauge("sweep_stale", sweep.is_stale, sweep.name)
-        gauge("sweep_truncated", sweep.truncated, sweep.name)
+            yield "owed", count, debts.effect, found
+    for jobs in database.jobs:
+        yield "jobs", jobs.late, jobs.table, "late"
+        yield "jobs", jobs.blocked, jobs.table, "blocked"
+        yield "jobs", jobs.missed, jobs.table, "missed"
+
+
+def _seconds(age: timedelta | None) -> float:
+    """Inf where it never was."""
+    return age.total_seconds() if age is not None else float("inf")

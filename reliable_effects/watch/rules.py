@@ -171,7 +171,23 @@ def _uncertain(using: str, facts: Database) -> Iterator[Finding]:
         yield Finding(effect, f"{shown(count)} uncertain {effect} on {using}")
 
 
-# What is owed
+# Jobs, and what is owed
+
+
+@rule("jobs")
+def _jobs(using: str, facts: Database) -> Iterator[Finding]:
+    for jobs in facts.jobs:
+        told = [
+            f"{shown(count)} {what}"
+            for count, what in (
+                (jobs.late, f"{spoken(jobs.oldest_late)} late" if jobs.oldest_late else ""),
+                (jobs.blocked, "blocked"),
+                (jobs.missed, "missed"),
+            )
+            if count
+        ]
+        if told:
+            yield Finding(jobs.table, f"jobs of {jobs.table} on {using}: {', '.join(told)}")
 
 
 @rule("owed_query")

@@ -24,7 +24,9 @@ from ..outbox.models import Delivery, Sweep
 from ..outbox.relay import LONGEST_GRACE, waiting_queues
 from ..outbox.states import State
 from ..outbox.sweeps import RELAY, periods
-from ..reconcile.models import Tier, Walk
+from . import debts, jobs
+from .debts import Debts
+from .jobs import Jobs
 
 COUNT_AT_MOST = 10_000
 _SWEEP_ROWS = 1000  # a few for each queue
@@ -66,17 +68,6 @@ class SweepAge:
 
 
 @dataclass(kw_only=True)
-class Debts:
-    """What the last whole walk over one owed query found."""
-
-    effect: str
-    age: timedelta | None  # of that walk; None: there was none yet
-    found: dict[str, int] = field(default_factory=dict)  # by `reconcile.findings.Finding`
-    promised: int = 0  # by the walk that is under way, or by the last one
-    problem: str = ""  # why the last walk came no further
-
-
-@dataclass(kw_only=True)
 class Database:
     """One database's share of the outbox; `problem` says why there is nothing to say."""
 
@@ -89,6 +80,7 @@ class Database:
     oldest_poisoned: dict[str, timedelta] = field(default_factory=dict)  # by effect
     sweeps: list[SweepAge] = field(default_factory=list)
     debts: list[Debts] = field(default_factory=list)
+    jobs: list[Jobs] = field(default_factory=list)
 
 
 def transport() -> str:
@@ -149,7 +141,8 @@ def _read(alias: str, late_after: timedelta) -> Database:
         uncertain=dict(Counter(uncertain.values_list("effect", flat=True)[:COUNT_AT_MOST])),
         poisoned=poisoned,
         oldest_poisoned=oldest,
-        debts=_debts(alias, now),
+        debts=debts.of(alias, now),
+        jobs=list(jobs.of(alias, now, COUNT_AT_MOST)),
         sweeps=[
             _sweep(name, period, sweeps.get(name), now) for name, period in _expected().items()
         ],
@@ -230,22 +223,6 @@ def _sweep(name: str, period: timedelta, row: Sweep | None, now: datetime) -> Sw
         is_stale=abs(age) > max(min(5 * period, period + _HOUR), _PATIENCE),
         is_cut_short_again=_is_cut_short_again(row, period, now),
     )
-
-
-def _debts(alias: str, now: datetime) -> list[Debts]:
-    """Of effects that this release knows. What is recent is among all, and newer."""
-    known = {e.identity: e.name for e in registry.effects() if e.owed_query is not None}
-    walks = Walk.objects.using(alias).filter(effect__in=list(known), tier=Tier.ALL)
-    return [
-        Debts(
-            effect=known[walk.effect],
-            age=now - walk.ended_at if walk.ended_at else None,
-            found={kind: int(n) for kind, n in sorted(walk.found.items())},
-            promised=walk.promised,
-            problem=walk.problem,
-        )
-        for walk in walks.order_by("effect").defer("days")[:_SWEEP_ROWS]
-    ]
 
 
 def _is_cut_short_again(row: Sweep, period: timedelta, now: datetime) -> bool:

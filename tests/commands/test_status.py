@@ -25,6 +25,7 @@ from tests.outbox.conftest import (
     succeeded_delivery,
     uncertain_delivery,
 )
+from tests.schedule.conftest import missed_job
 
 pytestmark = pytest.mark.django_db
 
@@ -255,3 +256,14 @@ def test_what_the_last_walk_found_is_told():
     (line,) = [line for line in text().splitlines() if "owed to shop.charge_card  " in line]
 
     assert line.split() == ["owed", "to", "shop.charge_card", "3", "h", "7", "0"]
+
+
+@pytest.mark.usefixtures("swept")
+def test_jobs_that_did_not_become_events_are_told():
+    """Late, blocked and missed ones, of each table of jobs."""
+    missed_job()
+
+    (line,) = [line for line in text().splitlines() if "reliable_effects.ScheduledJob  " in line]
+
+    assert line.split() == ["reliable_effects.ScheduledJob", "0", "0", "1"]
+    assert "jobs of reliable_effects.ScheduledJob on default: 1 missed" in text()

@@ -19,6 +19,7 @@ from tests.outbox.conftest import (
     succeeded_delivery,
     uncertain_delivery,
 )
+from tests.schedule.conftest import blocked_job, due_job, missed_job
 from tests.watch.conftest import DAY, HOUR, MINUTE, ago, all_have_swept
 
 pytestmark = pytest.mark.django_db
@@ -63,6 +64,9 @@ def a_walk(**columns) -> None:
         (lambda: pending_delivery(due_at=ago(6 * MINUTE)), "late", "effects"),
         (lambda: poisoned_delivery("shop.wrap"), "poisoned", "shop.wrap"),
         (lambda: uncertain_delivery("shop.wrap", look_at=None), "uncertain", "shop.wrap"),
+        (lambda: due_job(ago=HOUR), "jobs", "reliable_effects.ScheduledJob"),
+        (blocked_job, "jobs", "reliable_effects.ScheduledJob"),
+        (missed_job, "jobs", "reliable_effects.ScheduledJob"),
         (lambda: a_walk(found={"unaccounted": 3}), "unaccounted", "shop.charge_card"),
         (lambda: a_walk(found={"contradiction": 1}), "contradiction", "shop.charge_card"),
         (lambda: a_walk(problem="DoesNotExist: x"), "owed_query", "shop.charge_card"),

@@ -60,7 +60,7 @@ class Command(BaseCommand):
             if database.problem:
                 write(f"  {database.problem}")
                 continue
-            for part in (_queues, _sweeps, _debts, _set_aside):
+            for part in (_queues, _sweeps, _jobs, _debts, _set_aside):
                 lines = part(database)
                 for line in (*lines, "") if lines else ():
                     write(f"  {line}".rstrip())
@@ -108,6 +108,17 @@ def _sweeps(database: Database) -> list[str]:
             for sweep in database.sweeps
         ],
     )  # fmt: skip
+
+
+def _jobs(database: Database) -> list[str]:
+    rows = [
+        (
+            jobs.table, shown(jobs.late), _ago(jobs.oldest_late, ""), shown(jobs.blocked),
+            shown(jobs.missed), "",
+        )
+        for jobs in database.jobs
+    ]  # fmt: skip
+    return _table(("jobs", "late", "oldest", "blocked", "missed", ""), rows)
 
 
 def _debts(database: Database) -> list[str]:
