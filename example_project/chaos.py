@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 CHILDREN, GROUPS, WIPES, BROKER_KILLS = 9, 3, 2, 1  # how often each is done
 LOSSES = (("deliveries",), ("events",), ("deliveries", "events"))
+_EARLY = 8  # blows, in sixteen seconds; the customers order for longer
 _ENOUGH = 10  # deliveries that must be open for a loss to be one; there are dozens under fire
 
 
@@ -45,10 +46,10 @@ class Chaos:
         blows += [self._kill_a_worker] * GROUPS
         if stack.broker:
             blows += [self._wipe_the_broker] * WIPES + [self._kill_the_broker] * BROKER_KILLS
-        if losses:
-            blows += [partial(self._lose, *tables) for tables in LOSSES]
         self._dice.shuffle(blows)
-        self._blows = blows
+        if losses:
+            self._put_early(blows)
+        self._blows = blows  # the last is dealt first
 
     @property
     def is_over(self) -> bool:
@@ -60,8 +61,14 @@ class Chaos:
         blow = self._blows.pop()
         told = blow()
         if not told:
-            self._blows.insert(0, blow)
+            self._blows.insert(-1, blow)  # behind the next one: a loss needs customers who order
         return told
+
+    def _put_early(self, blows: list[Callable[[], str]]) -> None:
+        """Among the first, while orders are placed: later there may be too little to lose."""
+        early = sorted(self._dice.sample(range(1, _EARLY), len(LOSSES)), reverse=True)
+        for place, tables in zip(early, self._dice.sample(LOSSES, len(LOSSES)), strict=True):
+            blows.insert(len(blows) - place, partial(self._lose, *tables))
 
     def heal(self) -> None:
         """
