@@ -31,8 +31,10 @@ def now_sql(connection: BaseDatabaseWrapper) -> str:
             return f"(UTC_TIMESTAMP(6){moved})"
         case "sqlite":
             moved = f", '{seconds:+f} seconds'" if seconds else ""
-            # %% because Django's cursors format. Six digits, because SQLite compares instants as text.
-            return f"(STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', 'now'{moved}) || '000')"
+            # %% because Django's cursors format. SQLite compares instants as text, so this is
+            # spelled as Django spells one: six digits, and none where the second is whole.
+            now = f"STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', 'now'{moved}) || '000'"
+            return f"(REPLACE({now}, '.000000', ''))"
         case vendor:
             raise NotImplementedError(f"reliable_effects does not support {vendor!r} databases.")
 
