@@ -58,6 +58,7 @@ CATALOGUE = (
     Check("E073", "emits= of a model of jobs names no event about that model"),
     Check("E074", "when_done= of a model of jobs is neither “mark” nor “delete”"),
     Check("W075", "a model of jobs without the index that the sweep reads"),
+    Check("E076", "an owed query about another model, or one that cannot be filtered further"),
 )
 
 _KNOWN = {check.id for check in CATALOGUE}

@@ -7,7 +7,8 @@ from typing import Any
 
 from django.core.checks import CheckMessage, register
 from django.core.exceptions import FieldDoesNotExist
-from django.db.models import DateField
+from django.db import DEFAULT_DB_ALIAS
+from django.db.models import DateField, Model
 
 from ..effects.effect import Effect
 from ..effects.event import Event
@@ -46,6 +47,7 @@ def _effect(effect: Effect[Any, Any]) -> Iterator[CheckMessage]:
             f"Effect {effect.name!r}: still_needed= is asked for a subject, and it has none.",
             'subject="app_label.Model", or raise Skip("…") inside the effect',
         )
+    yield from _shape_of_the_query(effect)
     if effect.owed_query is not None and not _is_date(effect, effect.owed_query.since):
         yield found(
             "E070",
@@ -53,6 +55,25 @@ def _effect(effect: Effect[Any, Any]) -> Iterator[CheckMessage]:
             f" {effect.event.subject}.",
             f'@{effect.function.__name__}.owed(since="created_at", …)',
         )
+
+
+def _shape_of_the_query(effect: Effect[Any, Any]) -> Iterator[CheckMessage]:
+    owed, model = effect.owed_query, _model_of(effect)
+    if owed is None or model is None:
+        return
+    try:
+        owed.rows(model, DEFAULT_DB_ALIAS)
+    except TypeError as error:
+        yield found("E076", str(error), f"return {model.__name__}.objects.filter(…)")
+    except Exception:  # noqa: BLE001, S110  # it may want a request, or rows: a walk will tell
+        pass
+
+
+def _model_of(effect: Effect[Any, Any]) -> type[Model] | None:
+    try:
+        return effect.event.model
+    except (LookupError, ValueError):  # E071 says it
+        return None
 
 
 def _is_date(effect: Effect[Any, Any], since: str) -> bool:

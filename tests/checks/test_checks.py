@@ -16,7 +16,7 @@ from reliable_effects.checks import CATALOGUE
 from reliable_effects.checks.project import about_database
 from reliable_effects.outbox.sweeps import tasks
 from tests.checks.conftest import Project
-from tests.shop.models import Order
+from tests.shop.models import LedgerEntry, Order
 from tests.trials.models import TrialExpiry
 
 pytestmark = pytest.mark.django_db
@@ -173,6 +173,18 @@ def since_names_nothing(_project):
 def since_names_no_date(_project):
     declared = effect("test.owes", subject="shop.Order")(nothing)
     declared.owed(since="status", grace=timedelta(1), debt=ONCE)(Order.objects.all)
+
+
+@spoils("E076", naming="returns a list")
+def query_that_is_a_list(_project):
+    declared = effect("test.owes", subject="shop.Order")(nothing)
+    declared.owed(since="placed_at", grace=timedelta(1), debt=ONCE)(list)
+
+
+@spoils("E076", naming="is about shop.LedgerEntry")
+def query_about_another_model(_project):
+    declared = effect("test.owes", subject="shop.Order")(nothing)
+    declared.owed(since="placed_at", grace=timedelta(1), debt=ONCE)(LedgerEntry.objects.all)
 
 
 @spoils("E071", naming="'shop.Nothing'")
