@@ -240,7 +240,10 @@ def _owed_no_more(using: str, batch: Sequence[Delivery]) -> list[Delivery]:
 def _not_owing(using: str, owed: OwedQuery, rows: Sequence[Delivery]) -> list[Delivery]:
     events = OutboxEvent.objects.using(using).filter(pk__in=[row.event_id for row in rows])
     subjects = dict(events.values_list("pk", "subject_pk"))
-    owing = owed.query().using(using).filter(pk__in=list(subjects.values()))
+    model = registry.effect(rows[0].effect).event.model
+    if model is None:
+        return list(rows)
+    owing = owed.rows(model, using).filter(pk__in=list(subjects.values()))
     kept = {str(pk) for pk in owing.values_list("pk", flat=True)}
     return [r for r in rows if r.event_id in subjects and subjects[r.event_id] not in kept]
 

@@ -64,7 +64,8 @@ class Notes:
     VERIFIES = "verifies"  # how often `verify` was asked
     KILLS = "kills"  # workers that died while they ran it alone
     INTERRUPTED = "interrupted"  # attempts given back because the database failed
-    REOPENED = "reopened"  # how often it had ended, and was owed all the same
+    REOPENED = "reopened"  # how often it had succeeded, and was owed all the same
+    OWED_AGAIN = "owed_again"  # how often it was skipped as not needed, and owed again
 
 
 def noted(notes: Any, name: str) -> float:

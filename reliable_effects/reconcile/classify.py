@@ -36,7 +36,7 @@ class Standing(NamedTuple):
     key: UUID
     state: State
     reason: str
-    finished_at: datetime | None  # None of what is set aside, too
+    finished_at: datetime | None  # not read of what is set aside, but where it may be adopted
     notes: Any
     event_id: UUID
     has_event: bool
@@ -77,9 +77,10 @@ def adoptable(effect: Effect[Any, Any], using: str, strays: Sequence[Owing]) -> 
     )
     pks = dict(rows.values_list("pk", "event__subject_pk"))
     best: dict[str, Standing] = {}
-    for row in _standing(rows):
+    for row in _standing(rows, when_ended=F("finished_at")):
         pk = pks.get(row.pk)
-        if pk is None or row.key != delivery_key(row.event_id, effect.identity):
+        # A collation may take two keys for one; and whose key is not its event's is under a debt.
+        if pk not in subjects or row.key != delivery_key(row.event_id, effect.identity):
             continue
         if query_of(effect).debt is not ONCE and _ended_before(row, subjects[pk].since):
             continue
@@ -98,12 +99,12 @@ def _under_keys(using: str, chunk: Iterable[Owing]) -> dict[UUID, Standing]:
     }
 
 
-def _standing(rows: DeliveryQuerySet) -> Iterable[Standing]:
+def _standing(rows: DeliveryQuerySet, *, when_ended: Any = None) -> Iterable[Standing]:
     event = OutboxEvent.objects.using(rows.db).filter(pk=OuterRef("event_id"))
     # Looked for where its loss is ours to mend: each look is a second probe of an index.
     has_event = Case(When(_NEEDS_EVENT, then=Exists(event)), default=Value(True))
     # Instants cost more to read than all other columns; of what is set aside nobody asks for it.
-    ended = Case(When(~Q(state=State.POISONED), then=F("finished_at")))
+    ended = when_ended or Case(When(~Q(state=State.POISONED), then=F("finished_at")))
     columns = rows.annotate(has_event=has_event, ended=ended).values_list(
         "pk", "key", "state", "reason", "ended", "notes", "event_id", "has_event"
     )
@@ -162,5 +163,5 @@ def _ended_before(row: Standing, since: Any) -> bool:
 
 def _precedence(row: Standing) -> tuple[bool, float]:
     """Of several: one that may still run before any that has ended, else the one that ended last."""
-    ended = row.finished_at
-    return ended is None, ended.timestamp() if ended else float(row.pk)
+    may_run = row.state in (State.PENDING, State.RUNNING, State.UNCERTAIN)
+    return may_run, row.finished_at.timestamp() if row.finished_at else float(row.pk)

@@ -21,7 +21,7 @@ from ..effects.effect import Effect
 from ..effects.registry import registry
 from ..outbox.heartbeat import Swept, Turn
 from ..outbox.models import Delivery, OutboxEvent
-from ..outbox.states import ENDED_WELL, State
+from ..outbox.states import ENDED_WELL, Notes, State, noted
 from .classify import Found
 from .findings import PAST_THE_GRACE
 from .models import Coverage, Tier, Walk, day_of
@@ -52,6 +52,8 @@ def note_standing(
     whole = rows.filter(day__gte=first) if first is not None else rows
     columns = sorted(set(PAST_THE_GRACE.values()))
     with transaction.atomic(using=using):
+        # Day by day, as `follow` goes: in the order of the table the two might deadlock.
+        list(rows.select_for_update().order_by("day").values_list("pk"))
         whole.update(**dict.fromkeys(columns, 0))
         for day, kinds in days.items():
             if not day or (first is not None and date.fromisoformat(day) < first):
@@ -102,7 +104,7 @@ def _take(using: str, watched: Mapping[str, Effect[Any, Any]]) -> int:
                 finished_at=last["finished_at"], pk__lte=last["pk"]
             )
         found = rows.order_by("finished_at", "pk").values_list(
-            "finished_at", "pk", "effect", "state", "event_id"
+            "finished_at", "pk", "effect", "state", "event_id", "notes"
         )[:_BATCH]
         # And once more: SQLite compares instants as text, and may find two of one differ.
         batch = [
@@ -110,7 +112,12 @@ def _take(using: str, watched: Mapping[str, Effect[Any, Any]]) -> int:
         ]
         if not batch:
             return 0
-        done = [row for row in batch if row[2] in watched and row[3] == State.SUCCEEDED]
+        done = [
+            row
+            for row in batch
+            # What was reopened has succeeded before, and was counted then.
+            if row[2] in watched and row[3] == State.SUCCEEDED and not noted(row[5], Notes.REOPENED)
+        ]
         _add(using, _counted(using, watched, done))
         walk.place = dict(zip(("finished_at", "pk"), _place_of(batch[-1]), strict=True))
         walk.seen += len(batch)
@@ -130,7 +137,7 @@ def _counted(
         pk: (at, source) for pk, at, source in events.values_list("pk", "emitted_at", "source")
     }
     counts: dict[Key, dict[str, int]] = {}
-    for finished_at, _, name, _, event_id in done:
+    for finished_at, _, name, _, event_id, _ in done:
         effect = watched[name]
         since, source = emitted.get(event_id, (None, ""))
         if since is None:

@@ -11,18 +11,19 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
 from django.db import transaction
-from django.db.models import F, Model
+from django.db.models import F, Model, QuerySet
 
 from ..clock import DbNow, in_utc, read_clock
 from ..conf import settings
 from ..effects.effect import Effect
 from ..effects.keys import new_event_id
+from ..effects.owed import ONCE
 from ..effects.payloads import BLANKED
 from ..outbox import tell
 from ..outbox.insert import insert_where_free
@@ -37,6 +38,7 @@ from .owing import ask_again, query_of
 logger = logging.getLogger("reliable_effects")
 
 _BATCH = 200  # rows in one transaction
+_NAMED = 5  # subjects in a log line
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 Change = Callable[[Effect[Any, Any], str, Sequence[Found], dict[str, Model]], list[Found]]
@@ -67,9 +69,9 @@ def ripeness(effect: Effect[Any, Any], using: str) -> Callable[[Found], bool]:
             case Finding.UNACCOUNTED | Finding.ORPHANED:
                 return True
             case Finding.OWED_AGAIN:
-                return now - _ended(found) >= _rest(found, free=1)
+                return now - _ended(found) >= _rest(found)
             case Finding.CONTRADICTION:
-                return reopens and now - _ended(found) >= _rest(found, free=0)
+                return reopens and now - _ended(found) >= _rest(found)
             case _:
                 return False
 
@@ -80,14 +82,14 @@ def _ended(found: Found) -> datetime:
     return in_utc(_row(found).finished_at or _LONG_AGO)
 
 
-def _rest(found: Found, *, free: int) -> timedelta:
-    """How long it rests. The first *free* times nobody waits, and what comes after all is at once."""
-    times = int(noted(_row(found).notes, Notes.REOPENED)) - free
-    if times < 0:
-        return timedelta(0)
-    if found.finding is Finding.CONTRADICTION and times >= len(RESTS):
-        return timedelta(0)  # to be set aside
-    return RESTS[min(times, len(RESTS) - 1)]
+def _rest(found: Found) -> timedelta:
+    """How long it rests after its end, before something is done about it."""
+    notes = _row(found).notes
+    if found.finding is Finding.CONTRADICTION:
+        times = int(noted(notes, Notes.REOPENED))
+        return RESTS[times] if times < len(RESTS) else timedelta(0)  # to be set aside
+    times = int(noted(notes, Notes.OWED_AGAIN))  # the first time nobody waits
+    return RESTS[min(times, len(RESTS)) - 1] if times else timedelta(0)
 
 
 def _row(found: Found) -> Standing:
@@ -100,25 +102,38 @@ def _in_batches(
     change: Change, effect: Effect[Any, Any], using: str, found: Sequence[Found]
 ) -> list[Found]:
     changed: list[Found] = []
+    failures: list[tuple[Found, Exception]] = []
     for start in range(0, len(found), _BATCH):
-        changed += _in_one(change, effect, using, found[start : start + _BATCH])
+        changed += _in_one(change, effect, using, found[start : start + _BATCH], failures)
+    if failures:  # there may be thousands: one traceback will do
+        some = ", ".join(each.owing.pk for each, _ in failures[:_NAMED])
+        logger.error(
+            "could not mend what %s owes to %d, among them %s; the others go on",
+            effect.name, len(failures), some, exc_info=failures[0][1],
+        )  # fmt: skip
     return changed
 
 
 def _in_one(
-    change: Change, effect: Effect[Any, Any], using: str, batch: Sequence[Found]
+    change: Change,
+    effect: Effect[Any, Any],
+    using: str,
+    batch: Sequence[Found],
+    failures: list[tuple[Found, Exception]],
 ) -> list[Found]:
     try:
         with transaction.atomic(using=using):
             still = ask_again(effect, using, [found.owing.pk for found in batch])
             return change(effect, using, [f for f in batch if f.owing.pk in still], still)
-    except Exception:  # payload= and the query are the project's, and one row may be refused
+    except Exception as error:  # noqa: BLE001  # payload= and the query are the project's
         mend_connection(using)
         if len(batch) > 1:
-            return [done for found in batch for done in _in_one(change, effect, using, [found])]
-        logger.exception(
-            "could not mend what %s owes to %s; the others go on", effect.name, batch[0].owing.pk
-        )
+            return [
+                done
+                for found in batch
+                for done in _in_one(change, effect, using, [found], failures)
+            ]
+        failures.append((batch[0], error))
         return []
 
 
@@ -161,10 +176,11 @@ def _promise(
 def _give_events(
     effect: Effect[Any, Any], using: str, orphans: Sequence[Found], still: dict[str, Model]
 ) -> list[Found]:
-    events = _events_for(effect, using, orphans, still)
+    free = _free(using, orphans)
+    events = _events_for(effect, using, free, still)
     again = State.PENDING if effect.verify is None else State.UNCERTAIN
     changed = []
-    for found in _free(using, orphans):
+    for found in free:
         row = _row(found)
         values: dict[str, Any] = {"event_id": events[found.owing.pk]}
         if row.state == State.POISONED:  # as unreadable, because its event was lost
@@ -178,27 +194,16 @@ def _give_events(
 
 
 def _reopen(
-    effect: Effect[Any, Any],
-    using: str,
-    ended: Sequence[Found],
-    still: dict[str, Model],  # noqa: ARG001  # asked again: that they are here is the answer
+    effect: Effect[Any, Any], using: str, ended: Sequence[Found], still: dict[str, Model]
 ) -> list[Found]:
+    free = _free(using, ended)
+    events = _events_for(effect, using, _without_use(effect, using, free), still)
     changed = []
-    for found in _free(using, ended):
+    for found in free:
         row = _row(found)
-        reopened = int(noted(row.notes, Notes.REOPENED))
-        values = _anew(row) | {"state": State.PENDING}
-        if row.state == State.SUCCEEDED and reopened >= len(RESTS):
-            values = {
-                "reason": Reason.STILL_OWED,
-                "finished_at": DbNow(),
-                "state": State.POISONED,
-            }
-        elif row.state == State.SUCCEEDED and effect.verify is not None:
-            values |= {
-                "flags": F("flags").bitor(Flag.VERIFIABLE),
-                "state": State.UNCERTAIN,
-            }
+        values = _values(effect, row) | (
+            {"event_id": events[found.owing.pk]} if found.owing.pk in events else {}
+        )
         guarded = Delivery.objects.using(using).filter(
             pk=row.pk, state=row.state, reason=row.reason, finished_at=row.finished_at
         )
@@ -213,6 +218,27 @@ def _reopen(
     return changed
 
 
+def _values(effect: Effect[Any, Any], row: Standing) -> dict[str, Any]:
+    """What becomes of what ended and is still owed; `state` comes last, as MariaDB sets in order."""
+    if row.state != State.SUCCEEDED:
+        return _anew(row, Notes.OWED_AGAIN) | {"state": State.PENDING}
+    if noted(row.notes, Notes.REOPENED) >= len(RESTS):
+        return {"reason": Reason.STILL_OWED, "finished_at": DbNow(), "state": State.POISONED}
+    values = _anew(row, Notes.REOPENED)
+    if effect.verify is None:
+        return values | {"state": State.PENDING}
+    flags = F("flags").bitor(Flag.VERIFIABLE)
+    return values | {"flags": flags, "state": State.UNCERTAIN}
+
+
+def _without_use(effect: Effect[Any, Any], using: str, found: Sequence[Found]) -> list[Found]:
+    """Those whose event is of no use any more: lost, forgotten, or older than the effect allows."""
+    ids = {_row(each).event_id for each in found}
+    events = OutboxEvent.objects.using(using).filter(pk__in=ids).exclude(version=BLANKED)
+    useful = set(_unexpired(effect, using, events).values_list("pk", flat=True))
+    return [each for each in found if _row(each).event_id not in useful]
+
+
 def _free(using: str, found: Sequence[Found]) -> list[Found]:
     """Those whose rows nobody holds: who does is at work on one, and none is waited for."""
     rows = Delivery.objects.using(using).filter(pk__in=[_row(each).pk for each in found])
@@ -221,8 +247,13 @@ def _free(using: str, found: Sequence[Found]) -> list[Found]:
     return [each for each in found if _row(each).pk in free]
 
 
-def _anew(row: Standing) -> dict[str, Any]:
-    """A new round under the same key; `state` comes last, as MariaDB sets in order."""
+def _anew(row: Standing, counter: str = "") -> dict[str, Any]:
+    """A new round under the same key; *counter* counts why."""
+    known = {name: int(noted(row.notes, name)) for name in (Notes.REOPENED, Notes.OWED_AGAIN)}
+    notes = {name: times for name, times in known.items() if times}
+    notes[Notes.ROUND] = int(noted(row.notes, Notes.ROUND)) + 1
+    if counter:
+        notes[counter] = known[counter] + 1
     return {
         "attempts": 0,
         "hints": 0,
@@ -230,17 +261,14 @@ def _anew(row: Standing) -> dict[str, Any]:
         "look_at": DbNow(),
         "finished_at": None,
         "reason": "",
-        "notes": {
-            Notes.ROUND: int(noted(row.notes, Notes.ROUND)) + 1,
-            Notes.REOPENED: int(noted(row.notes, Notes.REOPENED)) + 1,
-        },
+        "notes": notes,
     }
 
 
 def _events_for(
     effect: Effect[Any, Any], using: str, found: Sequence[Found], subjects: dict[str, Model]
 ) -> dict[str, UUID]:
-    """The newest event of each subject; where it has none any more, one that is made up now."""
+    """The newest event of each subject that will do; where there is none, one that is made up."""
     event = effect.event
     rows = (
         OutboxEvent.objects.using(using)
@@ -251,14 +279,33 @@ def _events_for(
         )
         .exclude(version=BLANKED)
     )  # its payload was forgotten at somebody's request
-    newest = dict(rows.order_by("emitted_at", "pk").values_list("subject_pk", "pk"))
+    since = {each.owing.pk: _instant(each.owing.since) for each in found}
+    one_debt = query_of(effect).debt is ONCE
+    newest: dict[str, UUID] = {}
+    columns = _unexpired(effect, using, rows).order_by("emitted_at", "pk")
+    for pk, emitted_at, event_id in columns.values_list("subject_pk", "emitted_at", "pk"):
+        began = since.get(pk)
+        # Of several debts of one subject, an older event tells of another.
+        if one_debt or began is None or in_utc(emitted_at) >= began:
+            newest[pk] = event_id
     lost = [each.owing.pk for each in found if each.owing.pk not in newest]
-    made = [_made_up(effect, pk, subjects[pk]) for pk in lost]
+    made = [_made_up(effect, pk, subjects[pk], since[pk]) for pk in lost]
     OutboxEvent.objects.using(using).bulk_create(made)
     return newest | {row.subject_pk: row.pk for row in made}
 
 
-def _made_up(effect: Effect[Any, Any], pk: str, subject: Model) -> OutboxEvent:
+def _unexpired(
+    effect: Effect[Any, Any], using: str, events: QuerySet[OutboxEvent]
+) -> QuerySet[OutboxEvent]:
+    """Those because of which *effect* may still run."""
+    if effect.expires_after is None:
+        return events
+    return events.filter(emitted_at__gt=read_clock(using) - effect.expires_after)
+
+
+def _made_up(
+    effect: Effect[Any, Any], pk: str, subject: Model, since: datetime | None
+) -> OutboxEvent:
     event, owed = effect.event, query_of(effect)
     payload = owed.payload(subject) if owed.payload is not None else None
     return OutboxEvent(
@@ -270,4 +317,12 @@ def _made_up(effect: Effect[Any, Any], pk: str, subject: Model) -> OutboxEvent:
         payload=json.loads(event.codec.dump(payload, settings().payload_limit)),
         correlation=uuid4(),
         source="reconcile",
+        # As old as the debt, so that what expires does so when it would have.
+        emitted_at=since or DbNow(),
     )
+
+
+def _instant(since: Any) -> datetime | None:
+    if since is None or isinstance(since, datetime):
+        return in_utc(since) if since else None
+    return datetime.combine(since, time(), UTC)

@@ -8,7 +8,7 @@ one chunk, so a million rows take no more memory than five thousand.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -59,7 +59,7 @@ def chunks(
     """What owes within *span*, from the row after *after* on. In the order of keys, or of `since`."""
     owed = query_of(effect)
     while True:
-        rows = _following(owed, _within(owed, using, span), span, after)
+        rows = _following(owed, _within(effect, owed, using, span), span, after)
         chunk = list(_named(effect, owed, rows[:CHUNK], span))
         if chunk:
             yield chunk
@@ -70,13 +70,20 @@ def chunks(
 
 def ask_again(effect: Effect[Any, Any], using: str, pks: list[str]) -> dict[str, Model]:
     """Those of the subjects *pks* that owe now, without the grace, by their keys."""
-    owing = query_of(effect).query().using(using).filter(pk__in=pks)
+    owing = _rows(effect, query_of(effect), using).filter(pk__in=pks)
     spell = effect.event.speller()
     return {spell(subject.pk): subject for subject in owing}
 
 
-def _within(owed: OwedQuery, using: str, span: Span) -> QuerySet[Any]:
-    rows = owed.query().using(using)
+def _rows(effect: Effect[Any, Any], owed: OwedQuery, using: str) -> QuerySet[Any]:
+    model = effect.event.model
+    if model is None:
+        raise TypeError(f"Effect {effect.name!r} has no subject; only a row can owe something.")
+    return owed.rows(model, using)
+
+
+def _within(effect: Effect[Any, Any], owed: OwedQuery, using: str, span: Span) -> QuerySet[Any]:
+    rows = _rows(effect, owed, using)
     if span.begins is not None:
         return rows.filter(**{f"{owed.since}__gte": span.begins, f"{owed.since}__lte": span.until})
     # What does not know since when must not be left out: no later walk would find it either.
@@ -115,13 +122,12 @@ def _named(
         place = {"pk": text}
         if span.begins is not None:
             place["since"] = since.isoformat()
-        debt = _debt(effect, owed, text, subject)
-        yield Owing(text, since, key_of(text, debt) if debt else None, place)
+        yield Owing(text, since, _key(key_of, owed, text, subject), place)
 
 
-def _debt(effect: Effect[Any, Any], owed: OwedQuery, pk: str, subject: Any) -> str:
+def _key(key_of: Callable[[str, str], UUID], owed: OwedQuery, pk: str, subject: Any) -> UUID | None:
     try:
-        return owed.debt_of(subject)
+        return key_of(pk, owed.debt_of(subject))
     except Exception:  # a project's own function; the others owe all the same
-        logger.exception("debt= of %s failed for %s", effect.name, pk)
-        return ""
+        logger.exception("debt= of %s failed for %s", owed.effect, pk)
+        return None

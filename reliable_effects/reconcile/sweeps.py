@@ -7,17 +7,20 @@ seconds later. One effect's query that fails, or takes long, keeps no other from
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from time import monotonic
 from typing import Any
 
 from django.db import router
+from django.db.models import Model
 
+from ..clock import in_utc
 from ..conf import settings
 from ..effects.effect import Effect
 from ..effects.registry import registry
 from ..outbox import outage
 from ..outbox.heartbeat import Swept, Turn
+from ..outbox.passing import may_pass
 from ..outbox.reconnect import mend
 from ..outbox.sweeps import add
 from . import coverage
@@ -27,6 +30,7 @@ from .walk import due_walk, fail, go_on
 RECONCILE, RECONCILE_ALL, COVERAGE = "reconcile", "reconcile_all", "coverage"
 
 _COVERAGE_PERIOD = timedelta(minutes=1)
+_NEVER = datetime.min.replace(tzinfo=UTC)
 _BOUND = 2.0  # seconds a sweep; the relay waits for it in the same thread
 
 
@@ -53,9 +57,16 @@ def owed_effects(using: str) -> list[Effect[Any, Any]]:
         effect
         for effect in registry.effects()
         if effect.owed_query is not None
-        and (model := effect.event.model) is not None
-        and router.allow_migrate_model(using, model)
+        and (model := _model_of(effect)) is not None
+        and (router.allow_migrate_model(using, model) or router.db_for_write(model) == using)
     ]
+
+
+def _model_of(effect: Effect[Any, Any]) -> type[Model] | None:
+    try:
+        return effect.event.model
+    except (LookupError, ValueError):  # a system check says so
+        return None
 
 
 def _fan_out(using: str, tier: Tier) -> Swept:
@@ -78,7 +89,10 @@ def _walk_on(effect: Effect[Any, Any], using: str, tier: Tier, until: float, swe
     except Exception as error:  # noqa: BLE001  # the query is the project's
         outage.tell(f"could not reconcile {effect.name}; the others go on", error)
         mend(using)
-        fail(using, walk, error)
+        if may_pass(error):
+            swept.truncated = True  # it goes on from its place, soon
+        else:
+            fail(using, walk, error)
         return
     swept.seen += stretch.seen
     swept.done += stretch.done
@@ -87,8 +101,6 @@ def _walk_on(effect: Effect[Any, Any], using: str, tier: Tier, until: float, swe
 
 def _longest_waiting_first(using: str, tier: Tier) -> list[Effect[Any, Any]]:
     """So that a long walk, begun again in each turn, never keeps the last effect from its own."""
-    known = Walk.objects.using(using).filter(tier=tier).order_by("looked_at")
-    order = {
-        identity: place for place, identity in enumerate(known.values_list("effect", flat=True), 1)
-    }
-    return sorted(owed_effects(using), key=lambda effect: order.get(effect.identity, 0))
+    known = Walk.objects.using(using).filter(tier=tier, looked_at__isnull=False)
+    looked = {walk.effect: in_utc(walk.looked_at or _NEVER) for walk in known.defer("days")}
+    return sorted(owed_effects(using), key=lambda effect: looked.get(effect.identity, _NEVER))

@@ -22,6 +22,7 @@ from django.db.models import Q, QuerySet
 from ..clock import DbNow, read_clock
 from ..conf import settings
 from ..effects.effect import Effect
+from ..outbox.failures import presentable
 from ..outbox.models import Delivery
 from ..outbox.relay import LONGEST_GRACE
 from . import coverage
@@ -50,11 +51,14 @@ def due_walk(effect: Effect[Any, Any], using: str, tier: Tier) -> Walk | None:
     """The walk to begin or to go on with; None where the last whole one is recent enough."""
     rows = Walk.objects.using(using)
     walk, _ = rows.get_or_create(effect=effect.identity, tier=tier)
+    # Before anything is asked: a query that ends its process must not be the first again.
+    rows.filter(pk=walk.pk).update(looked_at=DbNow())
     if walk.is_under_way:
         return walk
     period = settings().reconcile_period if tier == Tier.RECENT else settings().reconcile_all_period
     # Half of it, since turns of that period do not come at the same second.
     rested = Q(began_at=None) | Q(began_at__lte=DbNow() - period / 2)
+    rested |= Q(began_at__gt=DbNow() + period)  # the clock was put back
     fresh: dict[str, Any] = {
         "began_at": DbNow(), "is_under_way": True, "place": None, "turns": 0, "seen": 0,
         "promised": 0, "reopened": 0, "days": {}, "problem": "",
@@ -73,18 +77,18 @@ def go_on(effect: Effect[Any, Any], using: str, walk: Walk, until: float) -> Str
     is_ripe = ripeness(effect, using)
     for chunk in chunks(effect, using, span, walk.place):
         found = classify(effect, using, chunk)
-        within = _within(found, is_ripe, budget)
-        mended = mend(effect, using, [each for each in within if is_ripe(each)])
-        budget -= len(mended)
-        _note(walk, within, mended, stretch)
-        if not _save(walk, using):
-            return stretch  # another has come to its end meanwhile
-        if len(within) < len(found) or monotonic() > until:
-            stretch.truncated = True
+        while found and not stretch.truncated:  # what could not be mended leaves of the budget
+            within = _within(found, is_ripe, budget)
+            mended = mend(effect, using, [each for each in within if is_ripe(each)])
+            budget -= len(mended)
+            found = found[len(within) :]
+            _note(walk, within, mended, stretch)
+            if not _save(walk, using):
+                return stretch  # another has come to its end meanwhile
+            stretch.truncated = (bool(found) and budget <= 0) or monotonic() > until
+        if stretch.truncated:
             break
-    Walk.objects.using(using).filter(pk=walk.pk).update(
-        looked_at=DbNow(), turns=walk.turns + bool(stretch.done)
-    )
+    _mine(walk, using).update(looked_at=DbNow(), turns=walk.turns + bool(stretch.done))
     if not stretch.truncated:
         _end(effect, using, walk, span)
     return stretch
@@ -127,9 +131,8 @@ def mend(effect: Effect[Any, Any], using: str, ripe: Sequence[Found]) -> list[Fo
 
 def fail(using: str, walk: Walk, error: BaseException) -> None:
     """It comes no further: what the query raised stays on the row, until the next walk begins."""
-    Walk.objects.using(using).filter(pk=walk.pk).update(
-        is_under_way=False, looked_at=DbNow(), problem=f"{type(error).__name__}: {error}"[:2000]
-    )
+    problem = presentable(f"{type(error).__name__}: {error}")
+    _mine(walk, using).update(is_under_way=False, looked_at=DbNow(), problem=problem)
 
 
 def _within(found: list[Found], is_ripe: Callable[[Found], bool], budget: int) -> list[Found]:
@@ -146,7 +149,10 @@ def _budget(effect: Effect[Any, Any], using: str, walk: Walk) -> int:
     """How much may be promised now: partners and fresh work come first, after an outage too."""
     most = settings().reconcile_backlog
     line = Delivery.objects.using(using).in_line(effect.queue)
-    due = line.filter(due_at__lte=DbNow(), look_at__lte=DbNow() + LONGEST_GRACE)
+    due = line.filter(due_at__lte=DbNow(), look_at__lte=DbNow() + LONGEST_GRACE).exclude(
+        hints=0,
+        look_at__gt=DbNow(),  # put off: nobody here knows its effect, for one
+    )
     backlog = due.values("pk")[:most].count()
     ramp: int = _CANARIES * 2 ** min(walk.turns, 20)
     return min(settings().reconcile_limit, ramp, most - backlog)

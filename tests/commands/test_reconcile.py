@@ -18,6 +18,7 @@ from tests.reconcile.conftest import (  # noqa: F401  # fixtures
     ended,
     make_owed,
 )
+from tests.shop.models import Order
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -106,3 +107,15 @@ def test_nothing_owed_is_said_in_words():
 def test_bad_input_is_named(arguments, error):
     with pytest.raises(CommandError, match=error):
         reconcile(*arguments)
+
+
+def test_a_query_that_fails_keeps_no_other_from_being_asked(make_owed):  # noqa: F811
+    """The others are promised what nobody had promised them, and the exit code tells."""
+    make_owed(query=lambda: Order.objects.filter(no_such_field=1), name="test.a_broken")
+    whole = make_owed(name="test.b_whole")
+    an_order()
+
+    with pytest.raises(CommandError, match=r"owed to test\.a_broken could not be asked"):
+        reconcile("--yes")
+
+    assert [row.effect for row in Delivery.objects.all()] == [whole.name]

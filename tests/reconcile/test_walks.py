@@ -228,8 +228,8 @@ def test_what_was_cut_short_goes_on_soon(settings):
 
 @pytest.mark.usefixtures("charge")
 def test_effects_whose_subjects_live_elsewhere_are_not_asked_here(settings):
-    settings.DATABASE_ROUTERS = ["tests.reconcile.test_walks.NoShopHere"]
     an_order()
+    settings.DATABASE_ROUTERS = ["tests.reconcile.test_walks.NoShopHere"]
 
     assert reconcile_all("default", TURN).seen == 0
 
@@ -239,6 +239,9 @@ class NoShopHere:
 
     def allow_migrate(self, _db, app_label, **_):
         return app_label != "shop"
+
+    def db_for_write(self, model, **_):
+        return "other" if model._meta.app_label == "shop" else None
 
 
 def test_a_walk_takes_few_statements_for_many_rows(

@@ -12,10 +12,13 @@ from django.utils.dateparse import parse_date, parse_datetime
 from ...conf import settings
 from ...effects.effect import Effect
 from ...effects.registry import registry
+from ...outbox.reconnect import mend
 from ...reconcile.by_hand import Survey, mend_all, span_since, survey
 from ...reconcile.findings import Finding
 from ...reconcile.owing import Span
 from ...reconcile.sweeps import owed_effects
+
+Surveys = dict[str, tuple[Effect[Any, Any], Span, Survey]]
 
 _PROGRESS_EVERY = 100_000  # rows
 
@@ -52,11 +55,21 @@ class Command(BaseCommand):
         since = _instant(options["since"])
         effects = _chosen(using, options["effect"])
         limit = options["limit"] or 2**62
-        surveys = {
-            effect.name: (effect, span := span_since(effect, using, since),
-                          self._look(effect, using, span))
-            for effect in effects
-        }  # fmt: skip
+        surveys = {}
+        failed = []
+        for effect in effects:
+            span = span_since(effect, using, since)
+            try:
+                surveys[effect.name] = (effect, span, self._look(effect, using, span))
+            except Exception as error:  # noqa: BLE001  # the query is the project's
+                mend(using)
+                failed.append(effect.name)
+                self.stdout.write(self.style.ERROR(f"  failed: {type(error).__name__}: {error}"))
+        self._act(using, surveys, limit, options)
+        if failed:
+            raise CommandError(f"What is owed to {', '.join(failed)} could not be asked.")
+
+    def _act(self, using: str, surveys: Surveys, limit: int, options: dict[str, Any]) -> None:
         wanted = sum(min(known.to_mend.total(), limit) for _, _, known in surveys.values())
         if options["dry_run"] or not wanted:
             self.stdout.write("Nothing was changed.")
