@@ -151,10 +151,8 @@ def _row(
     _check_key(event, key)
     when = moment(event.name, at)
     held = held_by(event, key)
-    if run is None:
-        job_id = new_event_id()
-    else:  # a repeated run finds what its first one scheduled, also when that has ended
-        job_id = _id_in(run, held, 0)
+    # A repeated run finds what its first one scheduled, also when that has ended.
+    job_id = new_event_id() if run is None else _id_in(run, held, 0)
     return ScheduledJob(
         id=job_id,
         event=event.name,

@@ -493,9 +493,7 @@ def test_within_one_run_the_last_replacement_wins(order, make_effect):
     def choose(order, _ctx):
         with transaction.atomic():
             order_seen.schedule(order, at=NEXT_YEAR, key="a")
-            done = order_seen.schedule(
-                order, at=NEXT_YEAR + DAY, key="a", on_conflict="replace"
-            )
+            done = order_seen.schedule(order, at=NEXT_YEAR + DAY, key="a", on_conflict="replace")
         runs.append(done)
         if len(runs) == 1:
             raise Boom

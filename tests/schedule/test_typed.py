@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 
 import pytest
+from django import forms
 from django.apps import apps
 from django.core.exceptions import ValidationError
-from django.db import IntegrityError, models, transaction
+from django.db import IntegrityError, connection, models, transaction
 from django.db.models import F
 
 from reliable_effects import WallClock, signals
@@ -27,7 +28,7 @@ from tests.sweeps.conftest import at_once
 from tests.trials.events import reminded, trial_expired
 from tests.trials.models import Reminder, TrialExpiry
 
-from .conftest import DAY, HOUR, MINUTE, NEXT_YEAR, events_of, reminder, ticked, trial
+from .conftest import DAY, HOUR, MINUTE, NEXT_YEAR, SECOND, events_of, reminder, ticked, trial
 
 pytestmark = pytest.mark.django_db
 COMMITS = pytest.mark.django_db(transaction=True)
@@ -164,7 +165,7 @@ def test_rows_can_be_created_queried_and_edited_in_every_way():
     [other] = TrialExpiry.objects.bulk_create([TrialExpiry(order=order, at=BERLIN)])
     other.refresh_from_db()
     job.refresh_from_db()
-    assert (job.at, job.wall_clock) == (BERLIN.instant(), "")
+    assert (job.at, job.wall_clock) == (BERLIN.instant(), str(BERLIN))
     assert (other.at, other.wall_clock) == (BERLIN.instant(), str(BERLIN))
 
 
@@ -191,12 +192,158 @@ def test_naive_times_are_refused_wherever_they_are_written():
         lambda: TrialExpiry.objects.bulk_create([TrialExpiry(order=order, at=naive)]),
         lambda: TrialExpiry.objects.update(at=naive),
         lambda: TrialExpiry.objects.all().reschedule(naive),
-        lambda: TrialExpiry(order=order, at=naive).full_clean(),
     ):
         with pytest.raises(BadSchedule, match="in no time zone"):
             write()
+    with pytest.raises(ValidationError, match="in no time zone"):
+        TrialExpiry(order=order, at=naive).full_clean()
 
     assert not TrialExpiry.objects.exists()
+
+
+def test_a_form_tells_of_a_time_that_no_job_may_have():
+    """A person who mistypes a year is no server error."""
+
+    class Form(forms.ModelForm):
+        class Meta:
+            model = TrialExpiry
+            fields = ("order", "at", "plan")
+
+    form = Form({"order": Order.objects.create().pk, "at": "1969-01-01 10:00", "plan": "pro"})
+
+    assert not form.is_valid()
+    assert "1970" in form.errors["at"][0]
+
+
+# Whatever writes `at`, no wall moves it back
+
+
+def test_a_copy_of_a_row_is_on_the_wall_only_where_its_time_is():
+    """Django's idiom for copies brings the wall of the row that was read."""
+    job = trial(at=BERLIN)
+
+    for at, wall in ((BERLIN.instant(), str(BERLIN)), (BERLIN.instant() + HOUR, "")):
+        job = TrialExpiry.objects.get(pk=job.pk)
+        job.pk, job._state.adding, job.at = None, True, at
+        job.save()
+        job.refresh_from_db()
+        assert (job.at, job.wall_clock) == (at, wall)
+
+
+def test_rows_updated_in_bulk_leave_their_wall():
+    """With or without its column named."""
+    for fields in (["at"], ["at", "wall_clock"]):
+        job = trial(at=BERLIN)
+        job.at = NEXT_YEAR
+
+        TrialExpiry.objects.bulk_update([job], fields)
+
+        job.refresh_from_db()
+        assert (job.at, job.wall_clock) == (NEXT_YEAR, "")
+
+
+@pytest.mark.skipif(connection.vendor == "mysql", reason="it names no fields of a conflict")
+def test_rows_that_are_inserted_or_updated_leave_their_wall():
+    """An upsert that names `at` alone."""
+    job = trial(at=BERLIN, key="a")
+
+    TrialExpiry.objects.bulk_create(
+        [TrialExpiry(order=job.order, at=NEXT_YEAR, key="a")],
+        update_conflicts=True,
+        update_fields=["at"],
+        unique_fields=["key"],
+    )
+
+    job.refresh_from_db()
+    assert (job.at, job.wall_clock) == (NEXT_YEAR, "")
+
+
+@pytest.mark.parametrize("away", [2 * DAY, -2 * DAY])
+def test_a_time_that_was_written_in_sql_counts_as_it_was_written(away):
+    """No zone's rules move a wall by more than a day."""
+    wall = WallClock((read_clock("default") + away).replace(tzinfo=None), "UTC")
+    job = trial(at=wall)
+    at = read_clock("default") - SECOND
+
+    table = TrialExpiry._meta.db_table
+    with connection.cursor() as cursor:
+        value = connection.ops.adapt_datetimefield_value(at)
+        cursor.execute(f"UPDATE {table} SET at = %s WHERE id = %s", [value, job.pk])
+    ticked(job)
+
+    assert (job.state, job.at) == (JobState.DONE, at)
+
+
+def test_a_wall_is_kept_by_rows_that_are_read_again_or_in_part():
+    """What was read in another way is no new time."""
+    job = trial(at=NEXT_YEAR)
+    TrialExpiry.objects.reschedule(BERLIN)
+
+    job.refresh_from_db()
+    job.plan = "gold"
+    job.save()
+    part = TrialExpiry.objects.defer("at").get(pk=job.pk)
+    assert part.at == BERLIN.instant()
+    part.plan = "free"
+    part.save()
+
+    job = TrialExpiry.objects.get()
+    assert (job.plan, job.wall_clock) == ("free", str(BERLIN))
+
+
+# A row that was read a while ago
+
+
+def read_and_made(**columns) -> list[TrialExpiry]:
+    """One as it was created, one as it was read: both go stale."""
+    made = trial(**columns)
+    return [made, TrialExpiry.objects.get(pk=made.pk)]
+
+
+def test_saving_a_stale_row_takes_no_cancel_back():
+    """Nor gives a cancelled row the key that another may have by now."""
+    for stale in read_and_made(ago=-HOUR, key="a"):
+        TrialExpiry.objects.filter(pk=stale.pk).cancel()
+
+        stale.plan = "gold"
+        stale.save()
+
+        job = TrialExpiry.objects.get(pk=stale.pk)
+        assert (job.state, job.key, job.plan) == (JobState.CANCELLED, None, "gold")
+        assert job.ended_at is not None
+
+
+def test_saving_a_stale_row_does_not_move_it_back():
+    """A reschedule of meanwhile stands."""
+    [_, stale] = read_and_made(ago=-HOUR)
+    TrialExpiry.objects.reschedule(BERLIN)
+
+    stale.plan = "gold"
+    stale.save()
+
+    job = TrialExpiry.objects.get()
+    assert (job.at, job.wall_clock, job.plan) == (BERLIN.instant(), str(BERLIN), "gold")
+
+
+def test_a_state_or_a_key_is_changed_on_purpose_only_where_it_was_seen():
+    """Else a done row would wait again, or an ended one hold a key."""
+    [_, stale] = read_and_made(key="a")
+    ticked()
+
+    for change in ({"key": "b"}, {"state": JobState.BLOCKED}):
+        for name, value in change.items():
+            setattr(stale, name, value)
+        with pytest.raises(BadSchedule, match="is done by now"):
+            stale.save()
+        with pytest.raises(BadSchedule, match="is done by now"):
+            stale.save(update_fields=list(change))
+
+    job = TrialExpiry.objects.get()
+    assert (job.state, job.key) == (JobState.DONE, None)
+    job.state, job.ended_at, job.key, job.at = JobState.WAITING, None, "b", NEXT_YEAR
+    job.save()
+    job.refresh_from_db()
+    assert (job.state, job.ended_at, job.key) == (JobState.WAITING, None, "b")
 
 
 def test_a_row_without_a_time_is_refused_by_django():
