@@ -78,6 +78,10 @@ class JobTable:
     def name(self, job: Any) -> str:
         return f"{job.event} key={job.key!r}"
 
+    def knows(self, job: Any) -> bool:
+        """Whether this release has the event of *job*, and so may judge it."""
+        return _declared(job) is not None
+
     def prepare(self, using: str, jobs: Sequence[Any]) -> Iterator[Ready | Blocked]:
         """What emit needs for each of *jobs*, or why there is none of it."""
         declared = {job.pk: _declared(job) for job in jobs}
@@ -118,6 +122,9 @@ class TypedTable(JobTable):
 
     def name(self, job: Any) -> str:
         return f"{self.label} {job.pk}"
+
+    def knows(self, job: Any) -> bool:  # noqa: ARG002  # the model says it for all its rows
+        return self.event() is not None
 
     def prepare(self, using: str, jobs: Sequence[Any]) -> Iterator[Ready | Blocked]:  # noqa: ARG002
         event = self.event()
