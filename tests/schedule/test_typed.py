@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from datetime import datetime
 
 import pytest
@@ -10,6 +11,7 @@ from django.apps import apps
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, connection, models, transaction
 from django.db.models import F
+from django.db.models.signals import pre_delete
 
 from reliable_effects import WallClock, signals
 from reliable_effects.clock import DbNow, read_clock
@@ -429,6 +431,46 @@ def test_a_row_whose_delivery_is_set_aside_is_kept(make_effect, state):
 
     assert list(Reminder.objects.all()) == [kept]
     assert not Reminder.objects.filter(pk=free.pk).exists()
+
+
+def test_a_row_is_kept_for_what_was_emitted_under_an_earlier_name_of_its_model(
+    make_effect, monkeypatch
+):
+    """Its delivery waits, and would find no subject."""
+    make_effect(on=reminded)
+    job = reminder()
+    ticked()
+    OutboxEvent.objects.update(subject_model="trials.nudge")
+    monkeypatch.setattr(reminded, "subject_aliases", ("trials.nudge",))
+
+    forgotten()
+
+    assert Reminder.objects.get() == job
+
+
+def test_a_row_that_the_project_does_not_let_go_keeps_no_other(caplog):
+    """It is told of, and the others are deleted."""
+    kept, _ = reminder(), reminder()
+
+    def protect(instance, **_):
+        if instance.pk == kept.pk:
+            raise models.ProtectedError("an invoice is about it", {instance})
+
+    with listening_to_deletions(protect):
+        ticked()
+        forgotten()
+
+    assert Reminder.objects.get() == kept
+    assert f"could not delete the job trials.Reminder {kept.pk}" in caplog.text
+
+
+@contextmanager
+def listening_to_deletions(receiver):
+    pre_delete.connect(receiver, sender=Reminder)
+    try:
+        yield
+    finally:
+        pre_delete.disconnect(receiver, sender=Reminder)
 
 
 def test_a_row_to_which_nobody_listens_is_deleted_at_once():
