@@ -80,11 +80,11 @@ class JobTable:
 
     def knows(self, job: Any) -> bool:
         """Whether this release has the event of *job*, and so may judge it."""
-        return _declared(job) is not None
+        return event_of(job) is not None
 
     def prepare(self, using: str, jobs: Sequence[Any]) -> Iterator[Ready | Blocked]:
         """What emit needs for each of *jobs*, or why there is none of it."""
-        declared = {job.pk: _declared(job) for job in jobs}
+        declared = {job.pk: event_of(job) for job in jobs}
         subjects = _subjects(using, [(job, event) for job in jobs if (event := declared[job.pk])])
         for job in jobs:
             event = declared[job.pk]
@@ -165,7 +165,7 @@ def typed_models() -> list[type[AbstractScheduledJob]]:
 
 def event_id_of(job: ScheduledJob) -> UUID | None:
     """The id of the event that *job* became, or will; None where nobody here knows its event."""
-    event = _declared(job)
+    event = event_of(job)
     if event is None:
         return None
     about = f"{event.subject_identity}:{job.subject_pk}"
@@ -176,7 +176,7 @@ def _once(job_id: UUID) -> str:
     return f"job:{job_id}"
 
 
-def _declared(job: ScheduledJob) -> Event[Any, Any] | None:
+def event_of(job: ScheduledJob) -> Event[Any, Any] | None:
     """The event of *job*, where this release knows it, about the model that the row names."""
     try:
         event = registry.event(job.event)
