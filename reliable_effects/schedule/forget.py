@@ -60,9 +60,7 @@ def _delete_typed(using: str, table: TypedTable, until: float) -> None:
             batch = list(following.select_for_update(skip_locked=True)[:_BATCH])
             needed = _needed(using, table, batch)
             free = [job.pk for job in batch if str(job.pk) not in needed]
-            if not _deleted(using, table, free):
-                for pk in free:
-                    _deleted(using, table, [pk])
+            _delete(using, table, free)
         if len(batch) < _BATCH:
             return
         place = (batch[-1].at, batch[-1].pk)
@@ -70,19 +68,27 @@ def _delete_typed(using: str, table: TypedTable, until: float) -> None:
         _left_off[using, table.label] = place
 
 
-def _deleted(using: str, table: TypedTable, pks: Sequence[Any]) -> bool:
-    """As the project deletes them, with what hangs on them and its own signals; False is undone."""
+def _delete(using: str, table: TypedTable, pks: Sequence[Any]) -> None:
+    """All at once; where that fails one by one, and what stays is told of in one line."""
+    if not pks or _refusal(using, table, pks) is None:
+        return
+    refusals = {pk: error for pk in pks if (error := _refusal(using, table, [pk])) is not None}
+    if refusals:
+        first = next(iter(refusals))
+        logger.warning("could not delete %d ended jobs of %s, as %s; the others go on: %r",
+                       len(refusals), table.label, first, refusals[first])  # fmt: skip
+
+
+def _refusal(using: str, table: TypedTable, pks: Sequence[Any]) -> Exception | None:
+    """Why they cannot be deleted, as the project does it: with what hangs on them, and signals."""
     try:
         with transaction.atomic(using=using):
             table.rows(using).filter(pk__in=pks).delete()
     except Exception as error:
         if may_pass(error):
             raise
-        if len(pks) == 1:
-            logger.warning("could not delete the job %s, which has ended; the others go on: %r",
-                           f"{table.label} {pks[0]}", error)  # fmt: skip
-        return False
-    return True
+        return error
+    return None
 
 
 def _needed(using: str, table: TypedTable, jobs: Sequence[Any]) -> set[str]:

@@ -179,8 +179,9 @@ class AbstractScheduledJob(Job):
         """
         options = dict(zip(_POSITIONAL, args, strict=False)) | options
         self.settle_time()
-        alias = options.get("using") or router.db_for_write(type(self), instance=self)
-        read = self._was_read(alias) and not options.get("force_insert")
+        using = options.get("using")
+        alias = using or router.db_for_write(type(self), instance=self)
+        read = self._was_read(using) and not options.get("force_insert")
         fields = with_wall(options.get("update_fields"))
         if fields is None and read:
             fields = self._to_write()
@@ -193,11 +194,12 @@ class AbstractScheduledJob(Job):
             super().save(**options)
         self.note_as_read(None if fields is None else set(fields))
 
-    def _was_read(self, alias: str) -> bool:
-        """Else it is a copy, or goes to another database, and all of it is new there."""
+    def _was_read(self, using: str | None) -> bool:
+        """Else it is a copy, or sent to another database, and all of it is new there."""
         return (
             not self._state.adding
-            and self._state.db == alias
+            # Where a router reads from a replica, its writer has the same row.
+            and using in (None, self._state.db)
             and self._as_read.get("pk") == self.pk
         )
 

@@ -461,7 +461,7 @@ def test_a_row_that_the_project_does_not_let_go_keeps_no_other(caplog):
         forgotten()
 
     assert Reminder.objects.get() == kept
-    assert f"could not delete the job trials.Reminder {kept.pk}" in caplog.text
+    assert f"could not delete 1 ended jobs of trials.Reminder, as {kept.pk}" in caplog.text
 
 
 @contextmanager

@@ -150,3 +150,18 @@ def test_a_remedy_changes_the_job_where_it_is_written(verb, model):
     job = model.objects.using("default").get()
     assert (unnamed, named) == ([job], [])
     assert (job.state == JobState.CANCELLED) or job.at < at
+
+
+def test_a_row_that_was_read_from_the_replica_takes_no_cancel_back():
+    """It is as old as the replica."""
+    order, at = replicated(), read_clock("default") + timedelta(days=1)
+    for alias in ("default", "other"):
+        TrialExpiry(pk=7, order=order, at=at, key="a").save(using=alias, force_insert=True)
+    stale = TrialExpiry.objects.get()
+    TrialExpiry.objects.using("default").cancel()
+
+    stale.plan = "gold"
+    stale.save()
+
+    job = TrialExpiry.objects.using("default").get()
+    assert (job.plan, job.state, job.key) == ("gold", JobState.CANCELLED, None)
