@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, ClassVar, Literal, Self, TypeVar
 
 from django.core.exceptions import ValidationError
-from django.db import models, router, transaction
+from django.db import connections, models, router, transaction
 from django.db.models import Q
 
 from ..clock import DbNow
@@ -100,7 +101,8 @@ class TypedJobQuerySet(JobQuerySet[J]):
             update_fields=with_wall(update_fields),
             unique_fields=unique_fields,
         )
-        if not ignore_conflicts and not update_conflicts:
+        in_block = connections[self.db].in_atomic_block  # and may be rolled back
+        if not (ignore_conflicts or update_conflicts or in_block):
             for job in made:
                 job.note_as_read()
         return made
@@ -152,7 +154,8 @@ class AbstractScheduledJob(Job):
     late: ClassVar[timedelta | None] = None
     """How late a row may still run; later than that it is MISSED. None is however late."""
 
-    _as_read: Mapping[str, Any] = {}  # what the database had in `_OURS` and as the primary key
+    _as_read: Mapping[str, Any] = {}  # what the database has, as far as we know, in `_OURS` and pk
+    _saved: Mapping[str, Any] = {}  # what it will have, if that transaction is not rolled back
 
     key = models.CharField(max_length=200, null=True, blank=True, unique=True)  # NULL is free
     # What the event's id is derived from: primary keys may come back.
@@ -192,7 +195,12 @@ class AbstractScheduledJob(Job):
                 super().save(**options)
         else:
             super().save(**options)
-        self.note_as_read(None if fields is None else set(fields))
+        saved = self._ours(fields)
+        if connections[alias].in_atomic_block:
+            self._saved = {**self._saved, **saved}
+            transaction.on_commit(partial(self._note, saved), using=alias, robust=True)
+        else:
+            self._note(saved)
 
     def _was_read(self, using: str | None) -> bool:
         """Else it is a copy, or sent to another database, and all of it is new there."""
@@ -212,7 +220,9 @@ class AbstractScheduledJob(Job):
         return [name for name in loaded if name not in _OURS or self._was_changed(name)]
 
     def _was_changed(self, name: str) -> bool:
-        return name not in self._as_read or self._as_read[name] != self.__dict__[name]
+        if name in self._saved or name not in self._as_read:
+            return True
+        return bool(self._as_read[name] != self.__dict__[name])
 
     def _refuse_the_stale(self, alias: str) -> None:
         """Locked: what is seen here stays so until it is written over."""
@@ -220,7 +230,7 @@ class AbstractScheduledJob(Job):
         found = rows.filter(pk=self.pk).select_for_update().values_list("state", flat=True)
         before = self._as_read.get("state")
         for state in found:
-            if before is not None and state not in (before, self.state):
+            if before is not None and state not in (before, self._saved.get("state"), self.state):
                 raise BadSchedule(
                     type(self).__name__,
                     "state",
@@ -242,16 +252,20 @@ class AbstractScheduledJob(Job):
     ) -> None:
         names = None if fields is None else list(fields)
         super().refresh_from_db(using, names, from_queryset)
-        self.note_as_read(None if names is None else set(names))
+        self.note_as_read(names)
 
     def note_as_read(self, fields: Collection[str] | None = None) -> None:
         """The database has *fields* as they are here now; None is all of them."""
-        noted = {
-            name: self.__dict__[name]
-            for name in _OURS
-            if name in self.__dict__ and (fields is None or name in fields)
-        }
-        self._as_read = {**self._as_read, **noted, "pk": self.pk}
+        self._note(self._ours(fields))
+
+    def _ours(self, fields: Collection[str] | None) -> dict[str, Any]:
+        names = _OURS if fields is None else [name for name in _OURS if name in fields]
+        values = {name: self.__dict__[name] for name in names if name in self.__dict__}
+        return {**values, "pk": self.pk}
+
+    def _note(self, values: Mapping[str, Any]) -> None:
+        self._as_read = {**self._as_read, **values}
+        self._saved = {name: self._saved[name] for name in self._saved if name not in values}
 
     def clean_fields(self, exclude: Collection[str] | None = None) -> None:
         if not exclude or "at" not in exclude:
@@ -268,8 +282,9 @@ class AbstractScheduledJob(Job):
     def settle_time(self) -> None:
         """Take `at` apart, where it was set since the row was read: another instant has no wall."""
         at: Any = self.__dict__.get("at")
-        # Left out, or deferred: Django's own errors say so.
-        if at is None or at == self._as_read.get("at"):
+        if at is None:  # left out, or deferred: Django's own errors say so
+            return
+        if all(self.__dict__.get(name) == self._as_read.get(name) for name in ("at", "wall_clock")):
             return
         when = moment(type(self).__name__, at)
         wall_clock = when.wall_clock or self.__dict__.get("wall_clock", "")

@@ -302,6 +302,7 @@ def read_and_made(**columns) -> list[TrialExpiry]:
     return [made, TrialExpiry.objects.get(pk=made.pk)]
 
 
+@COMMITS
 def test_saving_a_stale_row_takes_no_cancel_back():
     """Nor gives a cancelled row the key that another may have by now."""
     for stale in read_and_made(ago=-HOUR, key="a"):
@@ -325,6 +326,41 @@ def test_saving_a_stale_row_does_not_move_it_back():
 
     job = TrialExpiry.objects.get()
     assert (job.at, job.wall_clock, job.plan) == (BERLIN.instant(), str(BERLIN), "gold")
+
+
+@COMMITS
+@pytest.mark.parametrize("commits", [True, False])
+def test_what_was_rolled_back_is_saved_again(commits):
+    """A block that is tried again works on the same instances."""
+    job, new = trial(ago=-HOUR), TrialExpiry(order=Order.objects.create(), at=BERLIN)
+    job = TrialExpiry.objects.get(pk=job.pk)
+
+    for last in (False, True):
+        with transaction.atomic():
+            job.at, job.key, job.state = BERLIN, "a", JobState.BLOCKED
+            job.save()
+            new.save()
+            transaction.set_rollback(not last and not commits)
+
+    job, new = TrialExpiry.objects.order_by("pk")
+    assert (job.at, job.wall_clock) == (new.at, new.wall_clock) == (BERLIN.instant(), str(BERLIN))
+    assert (job.key, job.state) == ("a", JobState.BLOCKED)
+
+
+def test_what_is_saved_and_set_back_in_one_transaction_is_as_it_was():
+    """What a row had when it was read is no less a change."""
+    job = TrialExpiry.objects.get(pk=trial(at=NEXT_YEAR, key="a").pk)
+
+    for at, key, state in (
+        (BERLIN, "b", JobState.BLOCKED),
+        (NEXT_YEAR, "a", JobState.WAITING),
+    ):
+        job.at, job.key, job.state = at, key, state
+        job.save()
+
+    job = TrialExpiry.objects.get()
+    assert (job.at, job.wall_clock) == (NEXT_YEAR, "")
+    assert (job.key, job.state) == ("a", JobState.WAITING)
 
 
 def test_a_state_or_a_key_is_changed_on_purpose_only_where_it_was_seen():
