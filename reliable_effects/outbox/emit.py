@@ -97,7 +97,7 @@ class OutboxWriter:
         write = emit_postgresql if connection.vendor == "postgresql" else emit_portable
         written = write.write(connection, batch)
         if run is not None:
-            run.note_emitted(connection, [fact.event.id for fact in checked])
+            run.note(connection, [fact.event.id for fact in checked])
         hook.register()
         for delivery in batch.deliveries:
             if delivery.hinted and delivery.key in written:
@@ -168,7 +168,7 @@ def _new_event(
 def _refuse_twice(
     run: Run, connection: BaseDatabaseWrapper, event: Event[Any, Any], facts: Sequence[_Fact]
 ) -> None:
-    emitted = run.emitted_by_now(connection)
+    emitted = run.wrote_by_now(connection)
     for fact in facts:
         if fact.event.id in emitted:
             raise EmittedTwice(event.name, f"{event.subject_label}:{fact.event.subject_pk}")

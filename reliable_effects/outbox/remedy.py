@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 from django.db import Error, connections, transaction
+from django.db.models import QuerySet
 
 from .. import signals
 from ..clock import DbNow
@@ -27,6 +28,8 @@ logger = logging.getLogger("reliable_effects")
 
 _BATCH = 500  # rows in one statement
 
+Rows = TypeVar("Rows", bound="QuerySet[Any]")
+
 
 def redrive(rows: DeliveryQuerySet, *, by: str, why: str) -> list[Delivery]:
     """
@@ -35,6 +38,7 @@ def redrive(rows: DeliveryQuerySet, *, by: str, why: str) -> list[Delivery]:
     Those that wait, run or succeeded are left alone. *by* and *why* go to the log and the signal;
     the admin writes its own entry. Gives the rows that were changed.
     """
+    rows = on_writer(rows)
     changed = _change(rows.filter(state__in=REDRIVABLE), "redriven", _redriven, by, why)
     for row in changed:
         told = partial(
@@ -53,7 +57,20 @@ def redrive(rows: DeliveryQuerySet, *, by: str, why: str) -> list[Delivery]:
 
 def cancel(rows: DeliveryQuerySet, *, by: str, why: str) -> list[Delivery]:
     """Give *rows* up. What runs is left alone: nobody can call it back. Gives what was changed."""
-    return _change(rows.filter(state__in=CANCELLABLE), "cancelled", _cancelled, by, why)
+    rows = on_writer(rows).filter(state__in=CANCELLABLE)
+    return _change(rows, "cancelled", _cancelled, by, why)
+
+
+def on_writer(rows: Rows) -> Rows:
+    """
+    *rows* in the database in which they can be changed.
+
+    A router may read them from a replica; it is asked for its writer, but where they name a
+    database themselves.
+    """
+    found: Any = rows.all()
+    found._for_write = True  # noqa: SLF001  # as Django's own update() and delete() do
+    return found.using(found.db)  # type: ignore[no-any-return]  # see above
 
 
 Values = dict[str, Any]

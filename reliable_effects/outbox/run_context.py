@@ -22,28 +22,29 @@ class Run:
     key: UUID
     generation: int
     round: int
-    emitted: set[UUID] = field(default_factory=set)  # and committed
+    # The ids of what it emitted and scheduled, and what held the keys it gave up; and committed.
+    wrote: set[UUID] = field(default_factory=set)
 
-    def note_emitted(self, connection: BaseDatabaseWrapper, ids: Iterable[UUID]) -> None:
-        note = _Emitted(self, frozenset(ids))
+    def note(self, connection: BaseDatabaseWrapper, ids: Iterable[UUID]) -> None:
+        note = _Wrote(self, frozenset(ids))
         transaction.on_commit(note, using=connection.alias, robust=True)
 
-    def emitted_by_now(self, connection: BaseDatabaseWrapper) -> set[UUID]:
-        """Events that stand, or will when the open transaction commits; not what was rolled back."""
+    def wrote_by_now(self, connection: BaseDatabaseWrapper) -> set[UUID]:
+        """What stands, or will when the open transaction commits; not what was rolled back."""
         hooks = [function for _, function, *_ in connection.run_on_commit]
-        pending = [h.ids for h in hooks if isinstance(h, _Emitted) and h.run is self]
-        return self.emitted.union(*pending)
+        pending = [h.ids for h in hooks if isinstance(h, _Wrote) and h.run is self]
+        return self.wrote.union(*pending)
 
 
 @dataclass(frozen=True, slots=True)
-class _Emitted:
+class _Wrote:
     """An `on_commit` hook, because Django forgets those of a rolled back savepoint for us."""
 
     run: Run
     ids: frozenset[UUID]
 
     def __call__(self) -> None:
-        self.run.emitted.update(self.ids)
+        self.run.wrote.update(self.ids)
 
 
 _current: ContextVar[Run | None] = ContextVar("reliable_effects_run", default=None)

@@ -2,11 +2,13 @@
 Delete jobs that ended: ours when they are old, a project's own where its class says "delete".
 
 A typed row is what effects are about, so it stays until every delivery about it has ended well; one
-that is set aside keeps it, to be redriven with. Missed jobs are deleted by people only.
+that is set aside keeps it, to be redriven with. Missed jobs are deleted by people only. A row that
+the project does not let go, by a protected foreign key or a receiver of its own, stays alone.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from datetime import datetime
 from time import monotonic
@@ -17,9 +19,12 @@ from django.db import transaction
 from ..clock import DbNow
 from ..conf import settings
 from ..outbox.models import Delivery
+from ..outbox.passing import may_pass
 from ..outbox.states import ENDED_WELL
 from .states import FORGETTABLE
 from .tables import JobTable, TypedTable
+
+logger = logging.getLogger("reliable_effects")
 
 _BATCH = 500  # rows in one transaction
 
@@ -55,8 +60,7 @@ def _delete_typed(using: str, table: TypedTable, until: float) -> None:
             batch = list(following.select_for_update(skip_locked=True)[:_BATCH])
             needed = _needed(using, table, batch)
             free = [job.pk for job in batch if str(job.pk) not in needed]
-            # As the project deletes them: with what hangs on them, and its own signals.
-            table.rows(using).filter(pk__in=free).delete()
+            _delete(using, table, free)
         if len(batch) < _BATCH:
             return
         place = (batch[-1].at, batch[-1].pk)
@@ -64,10 +68,35 @@ def _delete_typed(using: str, table: TypedTable, until: float) -> None:
         _left_off[using, table.label] = place
 
 
+def _delete(using: str, table: TypedTable, pks: Sequence[Any]) -> None:
+    """All at once; where that fails one by one, and what stays is told of in one line."""
+    if not pks or _refusal(using, table, pks) is None:
+        return
+    refusals = {pk: error for pk in pks if (error := _refusal(using, table, [pk])) is not None}
+    if refusals:
+        first = next(iter(refusals))
+        logger.warning("could not delete %d ended jobs of %s, as %s; the others go on: %r",
+                       len(refusals), table.label, first, refusals[first])  # fmt: skip
+
+
+def _refusal(using: str, table: TypedTable, pks: Sequence[Any]) -> Exception | None:
+    """Why they cannot be deleted, as the project does it: with what hangs on them, and signals."""
+    try:
+        with transaction.atomic(using=using):
+            table.rows(using).filter(pk__in=pks).delete()
+    except Exception as error:
+        if may_pass(error):
+            raise
+        return error
+    return None
+
+
 def _needed(using: str, table: TypedTable, jobs: Sequence[Any]) -> set[str]:
     """The primary keys of those of *jobs* that a delivery is still about."""
+    event = table.event()
+    labels = {table.model._meta.label_lower, *(event.subject_aliases if event else ())}
     deliveries = Delivery.objects.using(using).filter(
-        event__subject_model=table.model._meta.label_lower,
+        event__subject_model__in=labels,
         event__subject_pk__in=[str(job.pk) for job in jobs],
     )
     unfinished = deliveries.exclude(state__in=ENDED_WELL)

@@ -91,7 +91,9 @@ class JobWriter:
         )
 
     def cancel(self, event: Event[Any, Any], *, key: str, using: str | None) -> Changed:
-        return self._change("cancel", event, key, using, ENDED | {"state": JobState.CANCELLED})
+        return self._change(
+            "cancel", event, key, using, ENDED | {"state": JobState.CANCELLED}, cancels=True
+        )
 
     def _change(
         self,
@@ -100,13 +102,18 @@ class JobWriter:
         key: str,
         using: str | None,
         columns: dict[str, Any],
+        *,
+        cancels: bool = False,
     ) -> Changed:
         _check_key(event, key)
         model = event.model
         alias = using or (router.db_for_write(model) if model else DEFAULT_DB_ALIAS)
         _check_transaction(event, call, alias)
         rows = ScheduledJob.objects.using(alias)
-        changed = _change_standing(rows, held_by(event, key), columns)
+        held = held_by(event, key)
+        changed = _change_standing(rows, held, columns)
+        if cancels and (run := current_run()) is not None:
+            run.note(connections[alias], [held])
         logger.info("%s %s key=%r changed=%d", call, event.name, key, changed)
         return Changed(changed, _last_state(rows, event, key))
 
@@ -144,10 +151,8 @@ def _row(
     _check_key(event, key)
     when = moment(event.name, at)
     held = held_by(event, key)
-    if run is None:
-        job_id = new_event_id()
-    else:  # a repeated run finds what its first one scheduled, also when that has ended
-        job_id = derive(run.key, "job", str(run.generation), str(run.round), str(held))
+    # A repeated run finds what its first one scheduled, also when that has ended.
+    job_id = new_event_id() if run is None else _id_in(run, held, 0)
     return ScheduledJob(
         id=job_id,
         event=event.name,
@@ -161,6 +166,11 @@ def _row(
         wall_clock=when.wall_clock,
         late=late,
     )
+
+
+def _id_in(run: Run, held: UUID, number: int) -> UUID:
+    parts = ["job", str(run.generation), str(run.round), str(held)]
+    return derive(run.key, *parts, str(number)) if number else derive(run.key, *parts)
 
 
 def _check_key(event: Event[Any, Any], key: Any) -> None:
@@ -223,8 +233,8 @@ def _last_state(rows: ScheduledJobQuerySet, event: Event[Any, Any], key: str) ->
 def _write(alias: str, wanted: Sequence[_Wanted], on_conflict: OnConflict) -> None:
     rows = ScheduledJob.objects.using(alias)
     open_ = list(wanted)
-    if current_run() is not None:
-        open_ = _not_scheduled_before(rows, open_)
+    if (run := current_run()) is not None:
+        open_ = _not_scheduled_before(rows, run, open_)
     for _ in range(_TRIES):
         open_ = _free(rows, open_, on_conflict)
         _insert_where_free(rows, open_)
@@ -270,13 +280,34 @@ def _standing(
     return {held: (pk, at) for held, pk, at in found.values_list("key_held", "pk", "at") if held}
 
 
-def _not_scheduled_before(rows: ScheduledJobQuerySet, wanted: list[_Wanted]) -> list[_Wanted]:
-    """Without what an earlier run of the same effect has scheduled."""
-    before = dict(rows.filter(pk__in=[want.row.pk for want in wanted]).values_list("pk", "at"))
-    for want in wanted:
-        if want.row.pk in before:
-            want.already, want.decided = True, True
-            want.standing = (want.row.pk, before[want.row.pk])
+def _not_scheduled_before(
+    rows: ScheduledJobQuerySet, run: Run, wanted: list[_Wanted]
+) -> list[_Wanted]:
+    """
+    Without what an earlier run of the same effect has scheduled, also when that has ended.
+
+    What a run schedules under one key is numbered, and a repeated run begins at 0 again. A number
+    is passed over where this run has used it, and where the run cancels what has the key, and so
+    has cancelled what its predecessor made. What others have cancelled stays so.
+    """
+    connection = connections[rows.db]
+    wrote = run.wrote_by_now(connection)
+    number, looking = 0, wanted
+    while looking:
+        for want in looking:
+            want.row.pk = _id_in(run, want.held, number)
+        found = rows.filter(pk__in=[want.row.pk for want in looking])
+        before = {pk: (state, at) for pk, state, at in found.values_list("pk", "state", "at")}
+        looking = [want for want in looking if want.row.pk in before]
+        for want in looking:
+            state, at = before[want.row.pk]
+            gave_up = state == JobState.CANCELLED and want.held in wrote
+            if want.row.pk not in wrote and not gave_up:
+                want.already, want.decided = True, True
+                want.standing = (want.row.pk, at)
+        looking = [want for want in looking if not want.decided]
+        number += 1
+    run.note(connection, [want.row.pk for want in wanted])
     return [want for want in wanted if not want.decided]
 
 

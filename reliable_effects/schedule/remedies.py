@@ -9,7 +9,7 @@ by now.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from django.db import IntegrityError, transaction
@@ -19,6 +19,7 @@ from ..clock import DbNow
 from ..effects.registry import registry
 from ..effects.scheduling import When
 from ..exceptions import UnknownEvent
+from ..outbox.remedy import on_writer
 from .jobs import held_by
 from .models import ScheduledJob
 from .states import JOB_MOVES, OPEN, JobState
@@ -83,6 +84,7 @@ def _changed(
     by: str,
     why: str,
 ) -> list[Any]:
+    rows = on_writer(rows)
     with transaction.atomic(using=rows.db):
         changed = change(rows)
     for job in changed:
@@ -116,9 +118,15 @@ def _takes_its_key(rows: QuerySet[Any], job: ScheduledJob, columns: Columns) -> 
 
 def _locked(rows: QuerySet[Any], states: Sequence[JobState]) -> list[Any]:
     """Those of *rows* that may be changed, until the transaction ends: a tick passes them over."""
-    return list(rows.filter(state__in=states).order_by("pk").select_for_update())
+    # By id: the rows of a project's own admin may be joined or counted, and then not be locked.
+    pks = set(rows.order_by().values_list("pk", flat=True))
+    return list(_by_pk(rows, pks).filter(state__in=states).order_by("pk").select_for_update())
 
 
 def _all(rows: QuerySet[Any], jobs: Sequence[Any]) -> QuerySet[Any]:
+    return _by_pk(rows, [job.pk for job in jobs])
+
+
+def _by_pk(rows: QuerySet[Any], pks: Collection[Any]) -> QuerySet[Any]:
     found: QuerySet[Any] = rows.model._base_manager.using(rows.db)
-    return found.filter(pk__in=[job.pk for job in jobs])
+    return found.filter(pk__in=pks)

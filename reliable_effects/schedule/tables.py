@@ -78,9 +78,13 @@ class JobTable:
     def name(self, job: Any) -> str:
         return f"{job.event} key={job.key!r}"
 
+    def knows(self, job: Any) -> bool:
+        """Whether this release has the event of *job*, and so may judge it."""
+        return event_of(job) is not None
+
     def prepare(self, using: str, jobs: Sequence[Any]) -> Iterator[Ready | Blocked]:
         """What emit needs for each of *jobs*, or why there is none of it."""
-        declared = {job.pk: _declared(job) for job in jobs}
+        declared = {job.pk: event_of(job) for job in jobs}
         subjects = _subjects(using, [(job, event) for job in jobs if (event := declared[job.pk])])
         for job in jobs:
             event = declared[job.pk]
@@ -118,6 +122,9 @@ class TypedTable(JobTable):
 
     def name(self, job: Any) -> str:
         return f"{self.label} {job.pk}"
+
+    def knows(self, job: Any) -> bool:  # noqa: ARG002  # the model says it for all its rows
+        return self.event() is not None
 
     def prepare(self, using: str, jobs: Sequence[Any]) -> Iterator[Ready | Blocked]:  # noqa: ARG002
         event = self.event()
@@ -158,7 +165,7 @@ def typed_models() -> list[type[AbstractScheduledJob]]:
 
 def event_id_of(job: ScheduledJob) -> UUID | None:
     """The id of the event that *job* became, or will; None where nobody here knows its event."""
-    event = _declared(job)
+    event = event_of(job)
     if event is None:
         return None
     about = f"{event.subject_identity}:{job.subject_pk}"
@@ -169,7 +176,7 @@ def _once(job_id: UUID) -> str:
     return f"job:{job_id}"
 
 
-def _declared(job: ScheduledJob) -> Event[Any, Any] | None:
+def event_of(job: ScheduledJob) -> Event[Any, Any] | None:
     """The event of *job*, where this release knows it, about the model that the row names."""
     try:
         event = registry.event(job.event)

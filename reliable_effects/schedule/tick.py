@@ -179,7 +179,7 @@ def _settle(using: str, table: JobTable, jobs: Sequence[Any]) -> int:
         if at > now:  # the zone's rules have changed, and it is later
             moved = {"at": at, "wall_clock": job.wall_clock, **table.waiting()}
             table.standing(using, [job]).update(**moved)
-        elif late is not None and now - at > late:
+        elif late is not None and now - at > late and table.knows(job):
             missed.append(job)
         else:
             in_time.append(job)

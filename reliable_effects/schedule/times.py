@@ -56,6 +56,14 @@ def moment(name: str, at: Any) -> Moment:
     return Moment(instant)
 
 
+def says(wall_clock: str, at: datetime) -> bool:
+    """Whether the clock that a row keeps shows *at*, by the rules that this process knows."""
+    try:
+        return bool(wall_clock) and WallClock.read(wall_clock).instant() == at
+    except ValueError:
+        return False
+
+
 def checked_late(name: str, late: Any) -> timedelta | None:
     """
     How late a job may still run; None is however late.

@@ -28,12 +28,15 @@ _left_off: dict[tuple[str, str], tuple[datetime, Any]] = {}
 
 def resolved(job: Any) -> datetime:
     """When *job*'s time comes, by the rules that this process knows."""
+    at = in_utc(job.at)
     if not job.wall_clock:
-        return in_utc(job.at)
+        return at
     try:
-        return WallClock.read(job.wall_clock).instant()
+        instant = WallClock.read(job.wall_clock).instant()
     except ValueError:  # this machine does not know the zone, or somebody edited it
-        return in_utc(job.at)
+        return at
+    # Further than any change of rules moves it: `at` was written, past us, without its wall.
+    return instant if abs(instant - at) <= _AHEAD else at
 
 
 def resolve_anew(using: str, table: JobTable, until: float = float("inf")) -> None:

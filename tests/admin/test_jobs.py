@@ -9,12 +9,14 @@ import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
 from django.db import connection
+from django.db.models import Count
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from reliable_effects.clock import read_clock
 from reliable_effects.outbox.models import OutboxEvent
 from reliable_effects.schedule.states import JobState
+from tests.admin.urls_of_trials import TrialExpiryAdmin
 from tests.schedule.conftest import (
     DAY,
     HOUR,
@@ -29,6 +31,7 @@ from tests.schedule.conftest import (
     trial,
 )
 from tests.shop.models import Order
+from tests.trials.models import TrialExpiry
 
 pytestmark = pytest.mark.django_db
 
@@ -150,7 +153,16 @@ def test_the_dates_lead_from_years_to_days_and_back(operator):
 
 
 @pytest.mark.parametrize(
-    "query", ["?at__year=x", "?at__year=99999", "?at__year=2099&at__month=13", "?at__month=2"]
+    "query",
+    [
+        "?at__year=x",
+        "?at__year=99999",
+        "?at__year=99999&at__year=2099",
+        "?at__year=2099&at__year=99999",
+        "?at__year=2099&at__month=13",
+        "?at__year=2099&at__month=2&at__day=31",
+        "?at__month=2",
+    ],
 )
 def test_dates_that_are_none_are_no_error(operator, query):
     """Somebody mistyped an address."""
@@ -390,6 +402,33 @@ def test_they_need_the_model_s_own_change_permission(log_in, may):
 
     row.refresh_from_db()
     assert (row.state == JobState.CANCELLED) == may
+
+
+@of_trials
+def test_they_ask_the_admin_who_may_change_its_rows(admin_client, monkeypatch):
+    """A project may say so in code."""
+    job = trial(ago=-HOUR)
+    monkeypatch.setattr(TrialExpiryAdmin, "has_change_permission", lambda *_: False)
+
+    page = ask(admin_client, "cancel", job, address=TRIALS)
+
+    job.refresh_from_db()
+    assert b"Cancel jobs?" not in page.content
+    assert job.state == JobState.WAITING
+
+
+@of_trials
+@pytest.mark.parametrize("verb", VERBS)
+def test_rows_that_the_admin_counts_something_of_are_changed(admin_client, monkeypatch, verb):
+    """What is grouped or joined cannot be locked as it is."""
+    job = trial(ago=-HOUR)
+    annotated = TrialExpiry.objects.annotate(orders=Count("order__id"))
+    monkeypatch.setattr(TrialExpiryAdmin, "get_queryset", lambda *_: annotated.all())
+
+    question = ask(admin_client, verb, job, address=TRIALS)
+    answer = confirm(admin_client, question, address=TRIALS, **CHOICES)
+
+    assert "1 job was" in told(answer)
 
 
 @of_trials

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime, timedelta
 from threading import Thread
 
@@ -417,6 +418,113 @@ def test_a_repeated_run_of_an_effect_schedules_nothing_twice(order, make_effect)
 
     first, second = runs
     assert (second.job_id, second.changed, second.already_scheduled) == (first.job_id, 0, True)
+    assert ScheduledJob.objects.count() == 1
+
+
+@COMMITS
+def test_an_effect_that_cancels_and_schedules_leaves_its_job_however_often_it_runs(
+    order, make_effect
+):
+    """Each run cancels what the run before it has made; the last one's stands."""
+    scheduled(order, key="a")  # of an earlier day
+    runs = []
+
+    def move(order, _ctx):
+        with transaction.atomic():
+            order_seen.cancel(key="a")
+            runs.append(order_seen.schedule(order, at=NEXT_YEAR, key="a"))
+        if len(runs) < 3:
+            raise Boom
+
+    delivery = pending_delivery(make_effect(move), subject=order)
+    carry_out(delivery, delivery, delivery)
+
+    assert [run.changed for run in runs] == [1, 1, 1]
+    assert ScheduledJob.objects.standing().get().pk == runs[-1].job_id
+
+
+@COMMITS
+def test_what_ran_is_not_scheduled_again_by_an_effect_that_cancels_first(order, make_effect):
+    """The first run's job has had its event by then."""
+    runs = []
+
+    def move(order, _ctx):
+        with transaction.atomic():
+            order_seen.cancel(key="a")
+            runs.append(order_seen.schedule(order, at=NEXT_YEAR, key="a"))
+        if len(runs) == 1:
+            ScheduledJob.objects.update(at=NEXT_YEAR.replace(year=2001))
+            ticked()
+            raise Boom
+
+    delivery = pending_delivery(make_effect(move), subject=order)
+    carry_out(delivery, delivery)
+
+    assert (runs[1].job_id, runs[1].changed) == (runs[0].job_id, 0)
+    assert ScheduledJob.objects.get().state == JobState.DONE
+
+
+@COMMITS
+def test_what_others_have_cancelled_a_repeated_run_leaves_cancelled(order, make_effect):
+    """A person's decision is not overridden by a retry."""
+    runs = []
+
+    def remind(order, _ctx):
+        with transaction.atomic():
+            runs.append(order_seen.schedule(order, at=NEXT_YEAR, key="a"))
+        if len(runs) == 1:
+            raise Boom
+
+    delivery = pending_delivery(make_effect(remind), subject=order)
+    carry_out(delivery)
+    with transaction.atomic():
+        order_seen.cancel(key="a")
+    carry_out(delivery)
+
+    assert (runs[1].job_id, runs[1].changed) == (runs[0].job_id, 0)
+    assert ScheduledJob.objects.get().state == JobState.CANCELLED
+
+
+@COMMITS
+def test_within_one_run_the_last_replacement_wins(order, make_effect):
+    """Also in a repeated run, which ends as the first one did."""
+    runs = []
+
+    def choose(order, _ctx):
+        with transaction.atomic():
+            order_seen.schedule(order, at=NEXT_YEAR, key="a")
+            done = order_seen.schedule(order, at=NEXT_YEAR + DAY, key="a", on_conflict="replace")
+        runs.append(done)
+        if len(runs) == 1:
+            raise Boom
+
+    delivery = pending_delivery(make_effect(choose), subject=order)
+    carry_out(delivery, delivery)
+
+    assert [run.at for run in runs] == [NEXT_YEAR + DAY] * 2
+    assert runs[0].job_id == runs[1].job_id
+    assert ScheduledJob.objects.standing().get().at == NEXT_YEAR + DAY
+
+
+@COMMITS
+def test_what_an_effect_rolled_back_and_schedules_again_is_one_job(order, make_effect):
+    """A repeated run finds it, however many tries the first one needed."""
+    runs = []
+
+    def remind(order, _ctx):
+        with suppress(Boom):
+            schedule_and_fail(order)
+        with transaction.atomic():
+            runs.append(order_seen.schedule(order, at=NEXT_YEAR, key="a"))
+        if len(runs) == 1:
+            ScheduledJob.objects.update(at=NEXT_YEAR.replace(year=2001))
+            ticked()
+            raise Boom
+
+    delivery = pending_delivery(make_effect(remind), subject=order)
+    carry_out(delivery, delivery)
+
+    assert runs[0].job_id == runs[1].job_id
     assert ScheduledJob.objects.count() == 1
 
 

@@ -23,7 +23,7 @@ from tests.outbox.conftest import listening
 from tests.shop.events import order_seen
 from tests.shop.models import Order
 from tests.sweeps.conftest import at_once, refusing
-from tests.trials.models import TrialExpiry
+from tests.trials.models import Reminder, TrialExpiry
 
 from .conftest import (
     DAY,
@@ -37,6 +37,7 @@ from .conftest import (
     due_job,
     events_of,
     missed_job,
+    reminder,
     scheduled,
     ticked,
     trial,
@@ -414,6 +415,18 @@ def test_later_than_it_may_be_a_job_is_missed_and_said(caplog):
     assert one["job"] == late
     assert HOUR < one["late"] < 3 * HOUR
     assert f"missed job shop.order_seen key={late.key!r}" in caplog.text
+
+
+def test_what_this_release_does_not_know_it_does_not_miss(monkeypatch):
+    """During a deploy the job is blocked, and the release that knows it decides."""
+    unknown = due_job(event="shop.of_the_next_release", ago=2 * HOUR, late=HOUR)
+    typed = reminder(ago=2 * HOUR)
+    monkeypatch.setattr(Reminder, "emits", "shop.of_the_next_release")
+
+    ticked(unknown, typed)
+
+    assert (unknown.state, unknown.reason) == (JobState.BLOCKED, JobReason.UNKNOWN_EVENT)
+    assert typed.state == JobState.BLOCKED
 
 
 def test_a_blocked_job_is_missed_in_its_time():

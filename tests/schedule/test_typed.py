@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from datetime import datetime
 
 import pytest
+from django import forms
 from django.apps import apps
 from django.core.exceptions import ValidationError
-from django.db import IntegrityError, models, transaction
+from django.db import IntegrityError, connection, models, transaction
 from django.db.models import F
+from django.db.models.signals import pre_delete
 
 from reliable_effects import WallClock, signals
 from reliable_effects.clock import DbNow, read_clock
@@ -27,7 +30,7 @@ from tests.sweeps.conftest import at_once
 from tests.trials.events import reminded, trial_expired
 from tests.trials.models import Reminder, TrialExpiry
 
-from .conftest import DAY, HOUR, MINUTE, NEXT_YEAR, events_of, reminder, ticked, trial
+from .conftest import DAY, HOUR, MINUTE, NEXT_YEAR, SECOND, events_of, reminder, ticked, trial
 
 pytestmark = pytest.mark.django_db
 COMMITS = pytest.mark.django_db(transaction=True)
@@ -164,7 +167,7 @@ def test_rows_can_be_created_queried_and_edited_in_every_way():
     [other] = TrialExpiry.objects.bulk_create([TrialExpiry(order=order, at=BERLIN)])
     other.refresh_from_db()
     job.refresh_from_db()
-    assert (job.at, job.wall_clock) == (BERLIN.instant(), "")
+    assert (job.at, job.wall_clock) == (BERLIN.instant(), str(BERLIN))
     assert (other.at, other.wall_clock) == (BERLIN.instant(), str(BERLIN))
 
 
@@ -191,12 +194,194 @@ def test_naive_times_are_refused_wherever_they_are_written():
         lambda: TrialExpiry.objects.bulk_create([TrialExpiry(order=order, at=naive)]),
         lambda: TrialExpiry.objects.update(at=naive),
         lambda: TrialExpiry.objects.all().reschedule(naive),
-        lambda: TrialExpiry(order=order, at=naive).full_clean(),
     ):
         with pytest.raises(BadSchedule, match="in no time zone"):
             write()
+    with pytest.raises(ValidationError, match="in no time zone"):
+        TrialExpiry(order=order, at=naive).full_clean()
 
     assert not TrialExpiry.objects.exists()
+
+
+def test_a_form_tells_of_a_time_that_no_job_may_have():
+    """A person who mistypes a year is no server error."""
+
+    class Form(forms.ModelForm):
+        class Meta:
+            model = TrialExpiry
+            fields = ("order", "at", "plan")
+
+    form = Form({"order": Order.objects.create().pk, "at": "1969-01-01 10:00", "plan": "pro"})
+
+    assert not form.is_valid()
+    assert "1970" in form.errors["at"][0]
+
+
+# Whatever writes `at`, no wall moves it back
+
+
+def test_a_copy_of_a_row_is_on_the_wall_only_where_its_time_is():
+    """Django's idiom for copies brings the wall of the row that was read."""
+    job = trial(at=BERLIN)
+
+    for at, wall in ((BERLIN.instant(), str(BERLIN)), (BERLIN.instant() + HOUR, "")):
+        job = TrialExpiry.objects.get(pk=job.pk)
+        job.pk, job._state.adding, job.at = None, True, at
+        job.save()
+        job.refresh_from_db()
+        assert (job.at, job.wall_clock) == (at, wall)
+
+
+def test_rows_updated_in_bulk_leave_their_wall():
+    """With or without its column named."""
+    for fields in (["at"], ["at", "wall_clock"]):
+        job = trial(at=BERLIN)
+        job.at = NEXT_YEAR
+
+        TrialExpiry.objects.bulk_update([job], fields)
+
+        job.refresh_from_db()
+        assert (job.at, job.wall_clock) == (NEXT_YEAR, "")
+
+
+@pytest.mark.skipif(connection.vendor == "mysql", reason="it names no fields of a conflict")
+def test_rows_that_are_inserted_or_updated_leave_their_wall():
+    """An upsert that names `at` alone."""
+    job = trial(at=BERLIN, key="a")
+
+    TrialExpiry.objects.bulk_create(
+        [TrialExpiry(order=job.order, at=NEXT_YEAR, key="a")],
+        update_conflicts=True,
+        update_fields=["at"],
+        unique_fields=["key"],
+    )
+
+    job.refresh_from_db()
+    assert (job.at, job.wall_clock) == (NEXT_YEAR, "")
+
+
+@pytest.mark.parametrize("away", [2 * DAY, -2 * DAY])
+def test_a_time_that_was_written_in_sql_counts_as_it_was_written(away):
+    """No zone's rules move a wall by more than a day."""
+    wall = WallClock((read_clock("default") + away).replace(tzinfo=None), "UTC")
+    job = trial(at=wall)
+    at = read_clock("default") - SECOND
+
+    table = TrialExpiry._meta.db_table
+    with connection.cursor() as cursor:
+        value = connection.ops.adapt_datetimefield_value(at)
+        cursor.execute(f"UPDATE {table} SET at = %s WHERE id = %s", [value, job.pk])
+    ticked(job)
+
+    assert (job.state, job.at) == (JobState.DONE, at)
+
+
+def test_a_wall_is_kept_by_rows_that_are_read_again_or_in_part():
+    """What was read in another way is no new time."""
+    job = trial(at=NEXT_YEAR)
+    TrialExpiry.objects.reschedule(BERLIN)
+
+    job.refresh_from_db()
+    job.plan = "gold"
+    job.save()
+    part = TrialExpiry.objects.defer("at").get(pk=job.pk)
+    assert part.at == BERLIN.instant()
+    part.plan = "free"
+    part.save()
+
+    job = TrialExpiry.objects.get()
+    assert (job.plan, job.wall_clock) == ("free", str(BERLIN))
+
+
+# A row that was read a while ago
+
+
+def read_and_made(**columns) -> list[TrialExpiry]:
+    """One as it was created, one as it was read: both go stale."""
+    made = trial(**columns)
+    return [made, TrialExpiry.objects.get(pk=made.pk)]
+
+
+@COMMITS
+def test_saving_a_stale_row_takes_no_cancel_back():
+    """Nor gives a cancelled row the key that another may have by now."""
+    for stale in read_and_made(ago=-HOUR, key="a"):
+        TrialExpiry.objects.filter(pk=stale.pk).cancel()
+
+        stale.plan = "gold"
+        stale.save()
+
+        job = TrialExpiry.objects.get(pk=stale.pk)
+        assert (job.state, job.key, job.plan) == (JobState.CANCELLED, None, "gold")
+        assert job.ended_at is not None
+
+
+def test_saving_a_stale_row_does_not_move_it_back():
+    """A reschedule of meanwhile stands."""
+    [_, stale] = read_and_made(ago=-HOUR)
+    TrialExpiry.objects.reschedule(BERLIN)
+
+    stale.plan = "gold"
+    stale.save()
+
+    job = TrialExpiry.objects.get()
+    assert (job.at, job.wall_clock, job.plan) == (BERLIN.instant(), str(BERLIN), "gold")
+
+
+@COMMITS
+@pytest.mark.parametrize("commits", [True, False])
+def test_what_was_rolled_back_is_saved_again(commits):
+    """A block that is tried again works on the same instances."""
+    job, new = trial(ago=-HOUR), TrialExpiry(order=Order.objects.create(), at=BERLIN)
+    job = TrialExpiry.objects.get(pk=job.pk)
+
+    for last in (False, True):
+        with transaction.atomic():
+            job.at, job.key, job.state = BERLIN, "a", JobState.BLOCKED
+            job.save()
+            new.save()
+            transaction.set_rollback(not last and not commits)
+
+    job, new = TrialExpiry.objects.order_by("pk")
+    assert (job.at, job.wall_clock) == (new.at, new.wall_clock) == (BERLIN.instant(), str(BERLIN))
+    assert (job.key, job.state) == ("a", JobState.BLOCKED)
+
+
+def test_what_is_saved_and_set_back_in_one_transaction_is_as_it_was():
+    """What a row had when it was read is no less a change."""
+    job = TrialExpiry.objects.get(pk=trial(at=NEXT_YEAR, key="a").pk)
+
+    for at, key, state in (
+        (BERLIN, "b", JobState.BLOCKED),
+        (NEXT_YEAR, "a", JobState.WAITING),
+    ):
+        job.at, job.key, job.state = at, key, state
+        job.save()
+
+    job = TrialExpiry.objects.get()
+    assert (job.at, job.wall_clock) == (NEXT_YEAR, "")
+    assert (job.key, job.state) == ("a", JobState.WAITING)
+
+
+def test_a_state_or_a_key_is_changed_on_purpose_only_where_it_was_seen():
+    """Else a done row would wait again, or an ended one hold a key."""
+    [_, stale] = read_and_made(key="a")
+    ticked()
+
+    for change in ({"key": "b"}, {"state": JobState.BLOCKED}):
+        for name, value in change.items():
+            setattr(stale, name, value)
+        with pytest.raises(BadSchedule, match="is done by now"):
+            stale.save()
+        with pytest.raises(BadSchedule, match="is done by now"):
+            stale.save(update_fields=list(change))
+
+    job = TrialExpiry.objects.get()
+    assert (job.state, job.key) == (JobState.DONE, None)
+    job.state, job.ended_at, job.key, job.at = JobState.WAITING, None, "b", NEXT_YEAR
+    job.save()
+    job.refresh_from_db()
+    assert (job.state, job.ended_at, job.key) == (JobState.WAITING, None, "b")
 
 
 def test_a_row_without_a_time_is_refused_by_django():
@@ -282,6 +467,46 @@ def test_a_row_whose_delivery_is_set_aside_is_kept(make_effect, state):
 
     assert list(Reminder.objects.all()) == [kept]
     assert not Reminder.objects.filter(pk=free.pk).exists()
+
+
+def test_a_row_is_kept_for_what_was_emitted_under_an_earlier_name_of_its_model(
+    make_effect, monkeypatch
+):
+    """Its delivery waits, and would find no subject."""
+    make_effect(on=reminded)
+    job = reminder()
+    ticked()
+    OutboxEvent.objects.update(subject_model="trials.nudge")
+    monkeypatch.setattr(reminded, "subject_aliases", ("trials.nudge",))
+
+    forgotten()
+
+    assert Reminder.objects.get() == job
+
+
+def test_a_row_that_the_project_does_not_let_go_keeps_no_other(caplog):
+    """It is told of, and the others are deleted."""
+    kept, _ = reminder(), reminder()
+
+    def protect(instance, **_):
+        if instance.pk == kept.pk:
+            raise models.ProtectedError("an invoice is about it", {instance})
+
+    with listening_to_deletions(protect):
+        ticked()
+        forgotten()
+
+    assert Reminder.objects.get() == kept
+    assert f"could not delete 1 ended jobs of trials.Reminder, as {kept.pk}" in caplog.text
+
+
+@contextmanager
+def listening_to_deletions(receiver):
+    pre_delete.connect(receiver, sender=Reminder)
+    try:
+        yield
+    finally:
+        pre_delete.disconnect(receiver, sender=Reminder)
 
 
 def test_a_row_to_which_nobody_listens_is_deleted_at_once():

@@ -6,19 +6,20 @@ import io
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import kombu
 import pytest
 from celery import Celery, _state
 from django.core.management import call_command
-from django.db import connection, connections
+from django.db import connection, connections, transaction
 
 from reliable_effects import ONCE
 from reliable_effects.clock import moved
 from reliable_effects.effects.registry import registry
 from reliable_effects.outbox.heartbeat import CLAIMS
 from reliable_effects.outbox.models import Delivery, Sweep
+from reliable_effects.schedule.models import ScheduledJob
 from tests.outbox.conftest import (
     an_event,
     make_effect,  # noqa: F401  # a fixture
@@ -26,6 +27,7 @@ from tests.outbox.conftest import (
     poisoned_delivery,
     succeeded_delivery,
 )
+from tests.shop.events import order_seen
 from tests.shop.models import Order
 from tests.watch.conftest import HOUR, MINUTE, ago, all_have_swept
 
@@ -363,6 +365,9 @@ def unfit(times: int = 1, *, make=pending_delivery, payload=None, version=1) -> 
     return [make("shop.send_receipt", event=event, payload=payload) for _ in range(times)]
 
 
+FAR = datetime(2099, 1, 1, tzinfo=UTC)
+
+
 def payloads() -> tuple[int, list[tuple]]:
     code, groups = ask("--payloads")
     return code, [(g["what"], g["name"], g["problem"], g["count"]) for g in groups]
@@ -427,6 +432,22 @@ def test_another_table_is_another_function(monkeypatch):
     monkeypatch.setattr(module, "SOURCES", [*module.SOURCES, jobs])
 
     assert payloads() == (1, [("scheduled job", "shop.gone", "no such name in this release", 1)])
+
+
+def test_jobs_about_a_model_that_was_renamed_are_listed():
+    """They would be blocked when their time comes; subject_aliases= finds them."""
+    with transaction.atomic():
+        for key in ("known", "renamed", "gone"):
+            order_seen.schedule(Order.objects.create(), at=FAR, key=key)
+    ScheduledJob.objects.by_key("renamed").update(subject_model="shop.purchase")
+    ScheduledJob.objects.by_key("gone").update(event="shop.gone")
+
+    code, groups = payloads()
+    assert code == 1
+    assert sorted(groups) == [
+        ("scheduled job", name, "no such name in this release", 1)
+        for name in ("shop.gone", "shop.order_seen about shop.purchase")
+    ]
 
 
 def test_people_read_the_groups():

@@ -169,8 +169,8 @@ class RemedyAdmin(ReadOnlyAdmin):
     def _chunks(self, request: HttpRequest, ids: Sequence[int]) -> Iterator[DeliveryQuerySet]:
         # Through get_queryset, so that a project's own narrowing holds for what is posted, too.
         for start in range(0, len(ids), _CHUNK):
-            chunk = ids[start : start + _CHUNK]
-            yield self.get_queryset(request).filter(pk__in=chunk)  # type: ignore[misc]  # our manager's
+            rows: DeliveryQuerySet = self.get_queryset(request)  # type: ignore[assignment]  # our manager's
+            yield remedy.on_writer(rows).filter(pk__in=ids[start : start + _CHUNK])
 
 
 def _read_ids(text: str) -> list[int]:

@@ -22,6 +22,7 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
 from ...outbox.admin.pages import ReadOnlyAdmin
+from ...outbox.remedy import on_writer
 from .. import remedies
 from ..models import ScheduledJob
 from ..states import JobReason, JobState
@@ -99,8 +100,8 @@ class JobActions(admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at 
     """
     The three remedies, for `ScheduledJob` and for models that inherit from `AbstractScheduledJob`.
 
-    On a project's own model they need its change permission, where its Meta declares none of the
-    names `run_…`, `reschedule_…` and `cancel_…`.
+    On a project's own model they need its change permission, as its admin says who has it, where
+    its Meta declares none of the names `run_…`, `reschedule_…` and `cancel_…`.
     """
 
     actions = ("run_now", "reschedule", "cancel")
@@ -118,11 +119,10 @@ class JobActions(admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at 
         return self._may(request, "cancel")
 
     def _may(self, request: HttpRequest, verb: str) -> bool:
-        options = self.opts
-        own = f"{verb}_{options.model_name}"
-        declared = own in {name for name, _ in options.permissions}
-        name = own if declared else f"change_{options.model_name}"
-        return request.user.has_perm(f"{options.app_label}.{name}")
+        own = f"{verb}_{self.opts.model_name}"
+        if own in {name for name, _ in self.opts.permissions}:
+            return request.user.has_perm(f"{self.opts.app_label}.{own}")
+        return self.has_change_permission(request)
 
     @admin.action(description="Run selected jobs now", permissions=["run"])
     def run_now(self, request: HttpRequest, rows: QuerySet[Any]) -> HttpResponse | None:
@@ -256,7 +256,8 @@ class JobActions(admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at 
     def _chunks(self, request: HttpRequest, ids: Sequence[Any]) -> Iterator[QuerySet[Any]]:
         # Through get_queryset, so that a project's own narrowing holds for what is posted, too.
         for start in range(0, len(ids), _CHUNK):
-            yield self.get_queryset(request).filter(pk__in=ids[start : start + _CHUNK])
+            rows = on_writer(self.get_queryset(request))
+            yield rows.filter(pk__in=ids[start : start + _CHUNK])
 
     def _read_ids(self, text: str) -> list[Any]:
         """The ids a form brings back; what is none is left out."""

@@ -93,7 +93,8 @@ class Dates:
     def __init__(self, request: HttpRequest, rows: QuerySet[ScheduledJob]) -> None:
         self._query = request.GET.copy()
         self._query.pop("p", None)
-        chosen = [self._query.pop(f"at__{part}", [""])[0] for part in ("year", "month", "day")]
+        # The last of several, as Django takes it, which has refused what is no date.
+        chosen = [self._query.pop(f"at__{part}", [""])[-1] for part in ("year", "month", "day")]
         self.year, self.month, self.day = (int(c) if c.isdecimal() else None for c in chosen)
         self._rows = rows
 

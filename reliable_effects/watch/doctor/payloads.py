@@ -19,6 +19,7 @@ from ...exceptions import BadPayload, UnknownEvent
 from ...outbox.models import Delivery, OutboxEvent
 from ...outbox.states import State
 from ...schedule.models import ScheduledJob
+from ...schedule.tables import event_of
 
 _CHUNK = 200  # rows at a time, each with a payload of up to 64 KiB
 _SAMPLES = 5  # ids told of each group
@@ -129,16 +130,20 @@ def _deliveries(using: str) -> Iterator[Stored]:
 
 
 def _scheduled_jobs(using: str) -> Iterator[Stored]:
-    rows = ScheduledJob.objects.using(using).standing().order_by("pk")
+    columns = ("pk", "event", "subject_model", "version", "payload")
+    rows = ScheduledJob.objects.using(using).standing().order_by("pk").only(*columns)
     last = None
     while True:
-        following = rows if last is None else rows.filter(pk__gt=last)
-        chunk = list(following.values_list("pk", "event", "version", "payload")[:_CHUNK])
-        for pk, name, version, payload in chunk:
-            yield Stored("scheduled job", pk, name, of_event(name), version, payload)
+        chunk = list((rows if last is None else rows.filter(pk__gt=last))[:_CHUNK])
+        for job in chunk:
+            event, name = event_of(job), job.event
+            if event is None and of_event(name) is not None:
+                name = f"{name} about {job.subject_model or 'nothing'}"  # a model was renamed
+            codec = None if event is None else event.codec
+            yield Stored("scheduled job", job.pk, name, codec, job.version, job.payload)
         if len(chunk) < _CHUNK:
             return
-        last = chunk[-1][0]
+        last = chunk[-1].pk
 
 
 SOURCES: list[Source] = [_deliveries, _scheduled_jobs]

@@ -25,7 +25,7 @@ JOBS: tuple[Mutant, ...] = (
     mutant(
         "late jobs run all the same",
         "what is of no use any more is done",
-        (_TICK, "elif late is not None and now - at > late:", "elif False:"),
+        (_TICK, "elif late is not None and now - at > late and table.knows(job):", "elif False:"),
         by=("schedule/test_tick.py::test_later_than_it_may_be_a_job_is_missed_and_said",),
     ),
     mutant(
@@ -43,7 +43,7 @@ JOBS: tuple[Mutant, ...] = (
     mutant(
         "a repeated run schedules anew",
         "P3: an effect that is run again owes what it has scheduled twice",
-        (_JOBS, "    if run is None:\n        job_id", "    if True:\n        job_id"),
+        (_JOBS, "new_event_id() if run is None else", "new_event_id() if True else"),
         by=("schedule/test_scheduling.py::test_a_repeated_run_of_an_effect_schedules_nothing_twice",),
     ),
     mutant(

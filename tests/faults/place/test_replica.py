@@ -13,14 +13,21 @@ import pytest
 from django.db import transaction
 
 from reliable_effects import ONCE
-from reliable_effects.clock import DbNow
+from reliable_effects.clock import DbNow, read_clock
+from reliable_effects.outbox import remedy
 from reliable_effects.outbox.deliver import deliver
 from reliable_effects.outbox.models import Delivery, Sweep
 from reliable_effects.outbox.states import Reason, State
 from reliable_effects.outbox.sweeps import PRUNE, RELAY, RESCUE, sweep
 from reliable_effects.outbox.worker import work
+from reliable_effects.schedule import remedies
+from reliable_effects.schedule.models import ScheduledJob
+from reliable_effects.schedule.states import JobState
+from reliable_effects.schedule.tables import JobTable, TypedTable
 from tests.outbox.conftest import make_effect  # noqa: F401  # a fixture
+from tests.shop.events import order_seen
 from tests.shop.models import Order
+from tests.trials.models import TrialExpiry
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "other"])
 
@@ -111,3 +118,50 @@ def test_workers_and_sweeps_never_look_at_the_replica(settings, make_effect, evi
     assert not Sweep.objects.using("other").exists()
     assert not Delivery.objects.using("other").exists()
     evidence.add(lost=1 - len(did))
+
+
+@pytest.mark.parametrize("verb", [remedy.redrive, remedy.cancel])
+def test_a_remedy_changes_the_row_where_it_is_written(verb, make_effect):  # noqa: F811
+    """Its page was read from the replica."""
+    row = promise(make_effect(), replicated())
+    rows = Delivery.objects.using("default").filter(pk=row.pk)
+    rows.update(state=State.UNCERTAIN)
+
+    changed = verb(Delivery.objects.filter(pk=row.pk), by="ann", why="asked for")
+
+    assert changed == [row]
+    assert rows.get().state != State.UNCERTAIN
+
+
+@pytest.mark.parametrize("verb", [remedies.run_now, remedies.cancel])
+@pytest.mark.parametrize("model", [ScheduledJob, TrialExpiry])
+def test_a_remedy_changes_the_job_where_it_is_written(verb, model):
+    """Also where a page has been read from the replica; what names its database is taken there."""
+    order, at = replicated(), read_clock("default") + timedelta(days=1)
+    with transaction.atomic(using="default"):
+        order_seen.schedule(order, at=at, key="a", using="default")
+    TrialExpiry.objects.using("default").create(order=order, at=at)
+    table = JobTable() if model is ScheduledJob else TypedTable(TrialExpiry)
+    said = {"by": "ann", "why": "asked for"}
+
+    unnamed = verb(table, model.objects.all(), **said)
+    named = verb(table, model.objects.using("other"), **said)
+
+    job = model.objects.using("default").get()
+    assert (unnamed, named) == ([job], [])
+    assert (job.state == JobState.CANCELLED) or job.at < at
+
+
+def test_a_row_that_was_read_from_the_replica_takes_no_cancel_back():
+    """It is as old as the replica."""
+    order, at = replicated(), read_clock("default") + timedelta(days=1)
+    for alias in ("default", "other"):
+        TrialExpiry(pk=7, order=order, at=at, key="a").save(using=alias, force_insert=True)
+    stale = TrialExpiry.objects.get()
+    TrialExpiry.objects.using("default").cancel()
+
+    stale.plan = "gold"
+    stale.save()
+
+    job = TrialExpiry.objects.using("default").get()
+    assert (job.plan, job.state, job.key) == ("gold", JobState.CANCELLED, None)
