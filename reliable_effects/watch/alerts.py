@@ -48,7 +48,8 @@ def evaluate(using: str, _turn: Turn | None = None) -> Swept:
     facts = status.of(using)
     if facts.problem:
         return Swept(truncated=True)  # nothing can be kept there; other databases tell of it
-    swept = Swept()
+    # First what an earlier turn found, and did not come to tell: a rule may take us along.
+    swept = Swept(done=_tell(using, with_lasting=False))
     for name in rules:
         findings = ask(name, facts)
         if findings is None:
@@ -61,7 +62,7 @@ def evaluate(using: str, _turn: Turn | None = None) -> Swept:
         _end(using, Q(rule=name), _OVER_AFTER)
     _end(using, Q(rule=_UNASKED), _OVER_AFTER)
     _end(using, ~Q(rule__in=[*rules, _UNASKED]), _FORGOTTEN_AFTER)
-    swept.done = _tell(using)
+    swept.done += _tell(using)
     return swept
 
 
@@ -97,9 +98,9 @@ def _end(using: str, which: Q, unseen_for: timedelta) -> None:
 # Who has to be told
 
 
-def _tell(using: str) -> int:
+def _tell(using: str, *, with_lasting: bool = True) -> int:
     """Tell what is to be told now, over every channel that is owed it; how many alerts."""
-    alerts = _claim(using)
+    alerts = _claim(using, with_lasting=with_lasting)
     left: dict[int, set[str]] = {alert.pk: set(alert.owed) for alert in alerts}
     in_use = channels_in_use()
     for name in sorted({channel for owed in left.values() for channel in owed}):
@@ -116,11 +117,17 @@ def _tell(using: str) -> int:
     return len(alerts)
 
 
-def _claim(using: str) -> list[Alert]:
-    """Those that are ours to tell: each by one UPDATE, which a sweep beside us finds done."""
+def _claim(using: str, *, with_lasting: bool = True) -> list[Alert]:
+    """
+    Those that are ours to tell: each by one UPDATE, which a sweep beside us finds done.
+
+    What lasts is told again only where the rules have just been asked whether it does.
+    """
     rows = Alert.objects.using(using)
     untold = rows.filter(last_told_at=None)
     lasting = rows.filter(resolved_at=None, last_told_at__lte=DbNow() - settings().alert_repeat)
+    if not with_lasting:
+        lasting = lasting.none()
     owed = rows.exclude(untold="").filter(last_told_at__lte=DbNow() - _TELLING)
     every = ",".join(channels_in_use())
     won: list[int] = []

@@ -22,6 +22,7 @@ from ..conf import settings
 from ..outbox.reconnect import mend
 from ..reconcile.findings import Finding as Found
 from . import failing, status
+from .looking import Looks
 from .models import Alert
 from .status import Database, shown
 
@@ -30,6 +31,7 @@ logger = logging.getLogger("reliable_effects")
 ERROR, WARNING = Alert.Level.ERROR, Alert.Level.WARNING
 
 MOST_FINDINGS = 200  # of one rule: more names than that are one trouble
+_PATIENCE = 3.0  # seconds for all other databases: one that hangs must not silence the others
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +236,8 @@ def _failing(using: str, facts: Database) -> Iterator[Finding]:  # noqa: ARG001 
 @rule("database")
 def _database(using: str, facts: Database) -> Iterator[Finding]:  # noqa: ARG001  # as above
     """The other databases; the first that can be read says so, since none can tell of itself."""
-    others = {alias: status.problem_of(alias) for alias in settings().databases if alias != using}
+    aliases = [alias for alias in settings().databases if alias != using]
+    others = {each.alias: each.problem for each in _others.at(aliases, _PATIENCE)}
     for alias in settings().databases:
         if alias == using:
             break
@@ -243,3 +246,11 @@ def _database(using: str, facts: Database) -> Iterator[Finding]:  # noqa: ARG001
     for alias, problem in others.items():
         if problem:
             yield Finding(alias, _unreadable(alias, problem))
+
+
+_others = Looks(status.can_be_read)
+
+
+def forget() -> None:
+    """For tests: what hung, hung in another one."""
+    _others.forget()

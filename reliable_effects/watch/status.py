@@ -103,13 +103,13 @@ def of(alias: str, *, late_after: timedelta | None = None) -> Database:
         return Database(alias=alias, problem=_told(error))
 
 
-def problem_of(alias: str) -> str:
-    """Why *alias* cannot be read; "" where it can. One small query."""
+def can_be_read(alias: str) -> Database:
+    """Nothing but the `problem`, where there is one: one small query."""
     try:
         Sweep.objects.using(alias).values_list("pk").first()
     except Error as error:
-        return _told(error)
-    return ""
+        return Database(alias=alias, problem=_told(error))
+    return Database(alias=alias)
 
 
 def _told(error: Error) -> str:

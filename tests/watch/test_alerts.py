@@ -28,6 +28,7 @@ from tests.watch.conftest import (
     MINUTE,
     ago,
     all_have_swept,
+    hangs,
     send_mail_through,
     turn,
 )
@@ -449,6 +450,41 @@ def test_each_database_has_alerts_of_its_own(settings, told):
     assert told.log == ["alert sweep: sweep rescue on other last ran 1 h ago"]
     assert not Alert.objects.exists()
     assert Alert.objects.using("other").get().subject == "rescue"
+
+
+@pytest.fixture
+def hung_other(settings, monkeypatch):
+    settings.RELIABLE_EFFECTS = {"TRANSPORT": "none", "DATABASES": ["other", "default"]}
+    monkeypatch.setattr(rules, "_PATIENCE", 0.1)
+    for other in hangs("other"):
+        yield
+        other.close()
+        rules._others.of("other").thread.join(20)
+
+
+@pytest.mark.django_db(transaction=True, databases=["default", "other"])
+@pytest.mark.usefixtures("hung_other")
+def test_a_database_that_hangs_silences_no_alert_of_another(told):
+    """The worst night is no night to be silent in; and of the one that hangs the other tells."""
+    poisoned_delivery("shop.wrap")
+
+    turn()
+
+    assert sorted(told.log) == [
+        "alert database: database other cannot be read: no answer in time",
+        PILL,
+    ]
+
+
+@pytest.mark.usefixtures("own_rules", "pill")
+def test_a_rule_that_takes_the_process_along_delays_what_was_found_by_one_turn(told):
+    """Where a rule never answers the watchdog ends the sweeper, in each turn."""
+    rules.rules["hangs"] = _die
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            turn()
+
+    assert told.log == [PILL]
 
 
 def test_beat_may_run_it():
