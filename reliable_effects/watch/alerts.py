@@ -128,18 +128,21 @@ def _claim(using: str, *, with_lasting: bool = True) -> list[Alert]:
     lasting = rows.filter(resolved_at=None, last_told_at__lte=DbNow() - settings().alert_repeat)
     if not with_lasting:
         lasting = lasting.none()
-    owed = rows.exclude(untold="").filter(last_told_at__lte=DbNow() - _TELLING)
+    owed = rows.exclude(untold="").filter(last_tried_at__lte=DbNow() - _TELLING)
     every = ",".join(channels_in_use())
     won: list[int] = []
     for due, channels in ((untold, every), (lasting, every), (owed, None)):
-        for pk in due.order_by("pk").values_list("pk", flat=True)[: _TELL_AT_MOST - len(won)]:
+        # By the last try: else the first fifty that a channel refuses would starve the others.
+        oldest = due.order_by(F("last_tried_at").asc(nulls_first=True), "pk")
+        for pk in oldest.values_list("pk", flat=True)[: _TELL_AT_MOST - len(won)]:
             won += [pk] if _is_ours(due.filter(pk=pk), channels) else []
     return list(rows.filter(pk__in=won).order_by("-level", "rule", "subject"))
 
 
 def _is_ours(due: QuerySet[Alert], channels: str | None) -> bool:
-    to_all = {} if channels is None else {"untold": channels}
-    return due.update(last_told_at=DbNow(), **to_all) == 1
+    # To try an owed channel again is no telling: the day until the next one goes on.
+    to_all = {} if channels is None else {"untold": channels, "last_told_at": DbNow()}
+    return due.update(last_tried_at=DbNow(), **to_all) == 1
 
 
 def _over(name: str, using: str, alerts: Sequence[Alert]) -> bool:

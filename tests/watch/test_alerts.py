@@ -312,6 +312,33 @@ def test_a_webhook_that_refuses_is_told_at_a_later_turn_and_the_others_once(told
 
 
 @pytest.mark.usefixtures("pill")
+def test_what_lasts_is_told_again_each_day_although_one_channel_always_fails(told, webhook):
+    """A chat that is gone for good must not take the log and the mail along."""
+    webhook.answer = 404
+
+    for hours in range(0, 73, 2):
+        turn(hours * HOUR)
+
+    assert len(told.log) == 4
+    assert webhook.posted[-1]["alerts"][0]["state"] == "lasting"
+
+
+def test_those_that_a_channel_refuses_starve_no_others(monkeypatch, webhook):
+    """Who has waited longest for another try comes first."""
+    monkeypatch.setattr(alerts, "_TELL_AT_MOST", 1)
+    for subject, tried in (("old", 2 * MINUTE), ("older", 3 * MINUTE)):
+        Alert.objects.create(
+            rule="late", subject=subject, text=subject, untold="webhook",
+            last_told_at=ago(3 * MINUTE), last_tried_at=ago(tried),
+        )  # fmt: skip
+    webhook.answer = 500
+
+    turn()
+
+    assert [post["text"] for post in webhook.posted] == ["older", "old"]
+
+
+@pytest.mark.usefixtures("pill")
 def test_a_webhook_that_hangs_holds_up_neither_the_sweep_nor_the_others(settings, told, webhook):
     """The relay waits for this sweep in the same thread."""
     settings.RELIABLE_EFFECTS |= {"ALERT_WEBHOOK_TIMEOUT": MINUTE / 600}

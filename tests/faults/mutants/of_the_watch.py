@@ -11,8 +11,8 @@ WATCH: tuple[Mutant, ...] = (
     mutant(
         "an alert is told by whoever sees it",
         "P7: a fleet of twenty writes twenty mails",
-        (_ALERTS, "return due.update(last_told_at=DbNow(), **to_all) == 1",
-         "due.update(last_told_at=DbNow(), **to_all)\n    return True"),
+        (_ALERTS, "return due.update(last_tried_at=DbNow(), **to_all) == 1",
+         "due.update(last_tried_at=DbNow(), **to_all)\n    return True"),
         by=(_TESTS + "test_who_saw_that_an_alert_is_untold_and_came_second_tells_nothing",),
         on="postgres",
     ),
