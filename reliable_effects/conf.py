@@ -183,6 +183,12 @@ def _of_webhook(address: str) -> str:
     )
 
 
+def _of_patience(span: timedelta) -> str:
+    if span <= _LONGEST_PATIENCE:
+        return ""
+    return f"it may be at most {_LONGEST_PATIENCE.seconds} s: the other sweeps wait meanwhile."
+
+
 def _of_percent(points: int) -> str:
     return "" if points <= 100 else "it may be at most 100."  # noqa: PLR2004  # of a hundred
 
@@ -245,6 +251,7 @@ INSTRUMENTS = {
 """What may be in INSTRUMENTS, and the module that is it."""
 _TRACEPARENT = f"{INSTRUMENTS['opentelemetry']}.traceparent"
 _SECRET = ("ALERT_WEBHOOK",)  # whoever knows such an address may post there
+_LONGEST_PATIENCE = timedelta(seconds=5)  # connecting and the answer may take as long each
 _LARGEST = 16 * 1024 * 1024  # bytes
 
 # What a type does not say. Paths are imported on first use: at this time apps may not be loaded.
@@ -255,6 +262,7 @@ _PROBLEMS: dict[str, Callable[[Any], str]] = {
     "REDACT": _of_path,
     "TRACE_ID": lambda path: path and _of_path(path),
     "ALERT_WEBHOOK": _of_webhook,
+    "ALERT_WEBHOOK_TIMEOUT": _of_patience,
     "ALERT_FAILURE_PERCENT": _of_percent,
     "PAYLOAD_LIMIT": _of_limit,
     "ERROR_LIMIT": _of_limit,
