@@ -196,8 +196,8 @@ def _jobs(using: str, facts: Database) -> Iterator[Finding]:
 def _owed_query(using: str, facts: Database) -> Iterator[Finding]:
     for debts in facts.debts:
         if debts.problem:
-            text = f"what is owed to {debts.effect} on {using} cannot be asked: {debts.problem}"
-            yield Finding(debts.effect, text)
+            text = f"what is owed to {debts.effect} on {using} cannot be asked"
+            yield Finding(debts.effect, f"{text} ({_kind(debts.problem)}): see Walks in the admin")
 
 
 @rule("unaccounted")
@@ -245,7 +245,12 @@ def _database(using: str, facts: Database) -> Iterator[Finding]:  # noqa: ARG001
             return  # that one tells
     for alias, problem in others.items():
         if problem:
-            yield Finding(alias, _unreadable(alias, problem))
+            yield Finding(alias, f"database {alias} cannot be read ({_kind(problem)}): see the log")
+
+
+def _kind(problem: str) -> str:
+    """Its exception's type alone: a message may hold anything, and goes to chats and mail."""
+    return problem.partition(":")[0]
 
 
 _others = Looks(status.can_be_read)

@@ -13,6 +13,7 @@ from reliable_effects import signals
 from reliable_effects.clock import moved
 from reliable_effects.outbox.models import Delivery, Sweep
 from reliable_effects.outbox.sweeps import sweep_all
+from reliable_effects.reconcile.models import Tier, Walk
 from reliable_effects.watch import alerts, channels, rules
 from reliable_effects.watch.alerts import evaluate
 from reliable_effects.watch.models import Alert
@@ -362,6 +363,19 @@ def test_the_address_is_in_no_log(webhook, caplog):
     assert "secret-path" not in caplog.text
 
 
+def test_no_channel_is_given_the_text_of_an_error(told, webhook):
+    """A database's own words may quote a customer's row."""
+    Walk.objects.create(
+        effect="shop.charge_card", tier=Tier.ALL, problem="DataError: invalid: 'ada@example.com'"
+    )
+
+    turn()
+
+    text = "what is owed to shop.charge_card on default cannot be asked (DataError): see Walks"
+    assert text in webhook.posted[0]["text"]
+    assert "ada@" not in str([webhook.posted, told.log, told.signals])
+
+
 @pytest.mark.usefixtures("pill")
 def test_who_died_while_telling_is_followed_by_another(told, monkeypatch):
     """Told twice is better than never."""
@@ -498,7 +512,7 @@ def test_a_database_that_hangs_silences_no_alert_of_another(told):
     turn()
 
     assert sorted(told.log) == [
-        "alert database: database other cannot be read: no answer in time",
+        "alert database: database other cannot be read (no answer in time): see the log",
         PILL,
     ]
 
