@@ -38,7 +38,7 @@ def look() -> Health:
     health = Health(databases=_looks.at(settings().databases, _PATIENCE))
     for database in health.databases:
         if database.problem:
-            health.problems.append(f"database {database.alias} cannot be read")
+            health.problems.append(_told(database))
             continue
         for name in _RULES:
             findings = ask(name, database)
@@ -46,9 +46,21 @@ def look() -> Health:
     return health
 
 
+def unreadable() -> list[str]:
+    """Which databases this process cannot read, in sentences: one small query of each."""
+    found = _reads.at(settings().databases, _PATIENCE)
+    return [_told(database) for database in found if database.problem]
+
+
+def _told(database: Database) -> str:
+    return f"database {database.alias} cannot be read"
+
+
 _looks = Looks(status.of, fresh_for=_FRESH)
+_reads = Looks(status.can_be_read, fresh_for=_FRESH)
 
 
 def forget() -> None:
     """For tests: what was seen was seen in another one."""
     _looks.forget()
+    _reads.forget()

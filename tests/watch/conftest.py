@@ -63,11 +63,11 @@ def turn(after: timedelta = timedelta(0)) -> None:
         evaluate("default")
 
 
-def hangs(using: str) -> Iterator[BaseDatabaseWrapper]:
+def hangs(using: str, table: str = "sweep") -> Iterator[BaseDatabaseWrapper]:
     """Somebody else has locked a table there and does not let go, until the connection is closed."""
     lock = {
-        "postgresql": "BEGIN; LOCK TABLE reliable_effects_sweep IN ACCESS EXCLUSIVE MODE",
-        "mysql": "LOCK TABLES reliable_effects_sweep WRITE",
+        "postgresql": f"BEGIN; LOCK TABLE reliable_effects_{table} IN ACCESS EXCLUSIVE MODE",
+        "mysql": f"LOCK TABLES reliable_effects_{table} WRITE",
     }
     if connections[using].vendor not in lock:
         pytest.skip("a file does not hang")

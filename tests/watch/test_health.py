@@ -134,15 +134,36 @@ def test_a_database_that_hangs_is_told_of_in_time_and_asked_once(client, monkeyp
     monkeypatch.setattr(health, "_PATIENCE", 0.1)
     first = client.get(HEALTH)
     looking = health._looks.of("default").thread
-    second = client.get(DATABASE)
+    second = client.get(HEALTH)
     is_the_same = looking is health._looks.of("default").thread
+    third = client.get(DATABASE)
     hung.close()
     looking.join(20)
+    health._reads.of("default").thread.join(20)
 
-    third = client.get(DATABASE)
+    fourth = client.get(DATABASE)
 
-    assert [answer.status_code for answer in (first, second, third)] == [503, 503, 200]
+    assert [answer.status_code for answer in (first, second, third, fourth)] == [503, 503, 503, 200]
     assert is_the_same
+
+
+@pytest.fixture
+def locked():
+    """Nobody can look at deliveries."""
+    yield from hangs("default", "delivery")
+
+
+def test_a_backlog_that_takes_long_to_count_makes_no_database_unreadable(
+    client, monkeypatch, locked
+):
+    """A balancer that counts it along takes every web server out of the line."""
+    monkeypatch.setattr(health, "_PATIENCE", 1.0)
+
+    counted, readable = client.get(HEALTH), client.get(DATABASE)
+    locked.close()
+    health._looks.of("default").thread.join(20)
+
+    assert (counted.status_code, readable.status_code) == (503, 200)
 
 
 BOTH = pytest.mark.django_db(transaction=True, databases=["default", "other"])
