@@ -275,11 +275,11 @@ _GAUGES: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "owed": (
         "What the last whole walk over an owed query found.",
-        ("database", "effect", "found"),
+        ("database", "effect", "walk", "found"),
     ),
     "owed_walk_age_seconds": (
         "Since when that walk has ended; Inf: there was none.",
-        ("database", "effect"),
+        ("database", "effect", "walk"),
     ),
     "lost_leases": ("Running deliveries of which nothing was heard in time.", ("database",)),
     "sweep_age_seconds": ("Since when a sweep has not run; Inf: never.", ("database", "sweep")),
@@ -331,9 +331,9 @@ def _of_deliveries(database: status.Database) -> Iterator[tuple[str, float, *tup
 
 def _of_debts_and_jobs(database: status.Database) -> Iterator[tuple[str, float, *tuple[str, ...]]]:
     for debts in database.debts:
-        yield "owed_walk_age_seconds", _seconds(debts.age), debts.effect
+        yield "owed_walk_age_seconds", _seconds(debts.age), debts.effect, debts.tier
         for found, count in debts.found.items():
-            yield "owed", count, debts.effect, found
+            yield "owed", count, debts.effect, debts.tier, found
     for jobs in database.jobs:
         yield "jobs", jobs.late, jobs.table, "late"
         yield "jobs", jobs.blocked, jobs.table, "blocked"

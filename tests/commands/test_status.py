@@ -259,6 +259,18 @@ def test_what_the_last_walk_found_is_told():
 
 
 @pytest.mark.usefixtures("swept")
+def test_the_walk_over_what_is_recent_has_a_line_of_its_own():
+    """It says what it found, and why it came no further."""
+    Walk.objects.create(
+        effect="shop.charge_card", tier=Tier.RECENT, ended_at=ago(hours=3), problem="Boom: x"
+    )
+
+    (line,) = [line for line in text().splitlines() if "charge_card, recent" in line]
+
+    assert line.split()[-1] == "FAILED"
+
+
+@pytest.mark.usefixtures("swept")
 def test_jobs_that_did_not_become_events_are_told():
     """Late, blocked and missed ones, of each table of jobs."""
     missed_job()

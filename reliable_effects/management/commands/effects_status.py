@@ -13,6 +13,7 @@ from django.core.management.base import BaseCommand, CommandParser
 from ...clock import spoken
 from ...conf import settings
 from ...reconcile.findings import Finding
+from ...reconcile.models import Tier
 from ...watch import rules, status
 from ...watch.status import Database, shown
 
@@ -124,13 +125,13 @@ def _jobs(database: Database) -> list[str]:
 def _debts(database: Database) -> list[str]:
     rows = [
         (
-            "owed to " + debts.effect,
+            f"owed to {debts.effect}{', recent' if debts.tier == Tier.RECENT else ''}",
             _ago(debts.age, "never"),
             *(
                 str(debts.found.get(kind, 0))
                 for kind in (Finding.UNACCOUNTED, Finding.CONTRADICTION)
             ),
-            "FAILED" if debts.problem else "",
+            "FAILED" if debts.problem else "OVERDUE" if debts.is_overdue else "",
         )
         for debts in database.debts
     ]
