@@ -25,10 +25,9 @@ from . import status
 from .channels import CHANNELS, channels_in_use
 from .models import Alert
 from .rules import Finding, ask, could_not_ask, rules
+from .status import ALERTS
 
 logger = logging.getLogger("reliable_effects")
-
-ALERTS = "alerts"  # the sweep's name
 
 _UNASKED = "rule"  # where a rule raised, and could not say
 

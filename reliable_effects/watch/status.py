@@ -28,6 +28,8 @@ from . import debts, jobs
 from .debts import Debts
 from .jobs import Jobs
 
+ALERTS = "alerts"  # the name of the sweep that looks for what is wrong
+
 COUNT_AT_MOST = 10_000
 _SWEEP_ROWS = 1000  # a few for each queue
 _PATIENCE = timedelta(minutes=1)  # with a sweep whose period is short
@@ -233,8 +235,8 @@ def _is_cut_short_again(row: Sweep, period: timedelta, now: datetime) -> bool:
 
 
 def _silence(row: Sweep, period: timedelta, now: datetime) -> timedelta | None:
-    if row.rows_since is None or row.empty_since is None:
-        return None
+    if row.rows_since is None or row.empty_since is None or row.name == ALERTS:
+        return None  # to see nothing is what alerts are there for
     silence = now - row.empty_since
     is_broken_habit = row.empty_since - row.rows_since >= _HABIT
     # After as long a silence, silence is the habit.
