@@ -15,7 +15,7 @@ from django.db import connections
 
 from .status import Database
 
-_GIVEN_UP = 60.0  # seconds; then a look that hangs is followed by another
+GIVEN_UP = 60.0  # seconds; then a look that hangs is followed by another
 
 Read = Callable[[str], Database]
 
@@ -45,7 +45,7 @@ class Looks:
     def _begin(self, alias: str) -> Look:
         with self._lock:
             look = self._looks.get(alias)
-            if look is None or look.age > (_GIVEN_UP if look.hangs else self._fresh_for):
+            if look is None or look.age > (GIVEN_UP if look.hangs else self._fresh_for):
                 look = self._looks[alias] = Look(alias, self._read)
             return look
 

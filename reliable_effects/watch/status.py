@@ -16,7 +16,7 @@ from django.db import Error
 from django.db.models import Count, Min, Q, QuerySet
 
 from ..clock import DbNow, read_clock
-from ..conf import settings
+from ..conf import MOST_COUNTED, settings
 from ..effects.registry import registry
 from ..outbox import dispatch
 from ..outbox.heartbeat import CLAIMS
@@ -30,7 +30,7 @@ from .jobs import Jobs
 
 ALERTS = "alerts"  # the name of the sweep that looks for what is wrong
 
-COUNT_AT_MOST = 10_000
+COUNT_AT_MOST = MOST_COUNTED
 _SWEEP_ROWS = 1000  # a few for each queue
 _PATIENCE = timedelta(minutes=1)  # with a sweep whose period is short
 _HOUR = timedelta(hours=1)  # what runs daily is not missed for days

@@ -15,7 +15,10 @@ from ...conf import settings
 from ...reconcile.findings import Finding
 from ...reconcile.models import Tier
 from ...watch import rules, status
+from ...watch.looking import Looks
 from ...watch.status import Database, shown
+
+_PATIENCE = 5.0  # seconds for all databases: a monitor that waits for one that hangs says nothing
 
 
 class Command(BaseCommand):
@@ -40,7 +43,10 @@ class Command(BaseCommand):
     def handle(self, **options: Any) -> None:
         seconds = options["late_after"]
         late_after = None if seconds is None else timedelta(seconds=seconds)
-        databases = [status.of(alias, late_after=late_after) for alias in settings().databases]
+        databases = [
+            asked if asked.problem else status.of(asked.alias, late_after=late_after)
+            for asked in Looks(status.can_be_read).at(settings().databases, _PATIENCE)
+        ]
         needs = rules.needs_a_person(databases)
         carried_by = status.transport()
         if carried_by.startswith("broken"):

@@ -43,7 +43,7 @@ WATCH: tuple[Mutant, ...] = (
     mutant(
         "a stranger makes the health view ask the databases",
         "R5: anybody can load them",
-        (_LOOKING, "if look is None or look.age > (_GIVEN_UP if look.hangs else self._fresh_for):", "if True:"),
+        (_LOOKING, "if look is None or look.age > (GIVEN_UP if look.hangs else self._fresh_for):", "if True:"),
         by=("watch/test_health.py::test_who_asks_often_costs_no_more",),
     ),
 )  # fmt: skip
