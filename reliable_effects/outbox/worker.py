@@ -44,7 +44,9 @@ def work(queues: Sequence[str], stopped: Callable[[], bool], *, drain: bool = Fa
     rests: dict[str, float] = {}  # of those, the last
     while not stopped():
         worked = 0
-        for using in settings().databases:
+        known = settings().databases
+        # In any order: one that never answers takes us along, and must not always come first.
+        for using in random.sample(known, len(known)):
             began_at = time.monotonic()
             if began_at < left_alone.get(using, 0.0):
                 continue
