@@ -20,6 +20,7 @@ from django.db import connections
 
 NAME = "RELIABLE_EFFECTS"
 
+MOST_COUNTED = 10_000  # rows; where what waits for a person is counted, it ends there
 LONGEST_SPAN = timedelta(days=3653)  # ten years; now and twice as much is a date in every database
 
 
@@ -183,6 +184,16 @@ def _of_webhook(address: str) -> str:
     )
 
 
+def _of_patience(span: timedelta) -> str:
+    if span <= _LONGEST_PATIENCE:
+        return ""
+    return f"it may be at most {_LONGEST_PATIENCE.seconds} s: the other sweeps wait meanwhile."
+
+
+def _of_count(count: int) -> str:
+    return "" if count <= MOST_COUNTED else f"it may be at most {MOST_COUNTED}: counts end there."
+
+
 def _of_percent(points: int) -> str:
     return "" if points <= 100 else "it may be at most 100."  # noqa: PLR2004  # of a hundred
 
@@ -245,6 +256,7 @@ INSTRUMENTS = {
 """What may be in INSTRUMENTS, and the module that is it."""
 _TRACEPARENT = f"{INSTRUMENTS['opentelemetry']}.traceparent"
 _SECRET = ("ALERT_WEBHOOK",)  # whoever knows such an address may post there
+_LONGEST_PATIENCE = timedelta(seconds=5)  # connecting and the answer may take as long each
 _LARGEST = 16 * 1024 * 1024  # bytes
 
 # What a type does not say. Paths are imported on first use: at this time apps may not be loaded.
@@ -255,6 +267,8 @@ _PROBLEMS: dict[str, Callable[[Any], str]] = {
     "REDACT": _of_path,
     "TRACE_ID": lambda path: path and _of_path(path),
     "ALERT_WEBHOOK": _of_webhook,
+    "ALERT_WEBHOOK_TIMEOUT": _of_patience,
+    "ALERT_POISON_COUNT": _of_count,
     "ALERT_FAILURE_PERCENT": _of_percent,
     "PAYLOAD_LIMIT": _of_limit,
     "ERROR_LIMIT": _of_limit,

@@ -27,7 +27,7 @@ from .outbox.sweeper import SweeperProcess, SweeperThread
 from .outbox.sweeps import PRUNE, RELAY, RESCUE, sweep
 from .reconcile.sweeps import COVERAGE, RECONCILE, RECONCILE_ALL
 from .schedule.tick import TICK
-from .watch.alerts import ALERTS
+from .watch.status import ALERTS
 
 _DAY = 86_400  # seconds; a project's own time limit is not about our batches: leases are
 _LIMITS: dict[str, Any] = {

@@ -6,7 +6,7 @@ from reliable_effects.outbox import dispatch, heartbeat, low_water, prune, rescu
 from reliable_effects.outbox.pace import pace
 from reliable_effects.schedule import forget as ended_jobs
 from reliable_effects.schedule import tick, zones
-from reliable_effects.watch import channels, health
+from reliable_effects.watch import channels, health, rules
 
 
 def forget_rows() -> None:
@@ -23,6 +23,7 @@ def forget_rows() -> None:
         zones.forget,
         channels.forget,
         health.forget,
+        rules.forget,
     ):
         forget()
 

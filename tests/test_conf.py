@@ -52,6 +52,8 @@ def test_override_settings_is_seen_at_once_and_undone_after():
         ({"ALERT_WEBHOOK": "hooks/s3cret"}, r"\['ALERT_WEBHOOK'\] is …; .*begins with https"),
         ({"ALERT_WEBHOOK": "http://["}, r"\['ALERT_WEBHOOK'\] is …; .*begins with https"),
         ({"ALERT_WEBHOOK": "file:///etc"}, r"\['ALERT_WEBHOOK'\] is …; .*begins with https"),
+        ({"ALERT_POISON_COUNT": 10_001}, r"_COUNT'\] is 10001; .*counts end there"),
+        ({"ALERT_WEBHOOK_TIMEOUT": timedelta(seconds=6)}, r"_TIMEOUT'\] is .*at most 5 s"),
         ({"ALERT_FAILURE_PERCENT": 101}, r"\['ALERT_FAILURE_PERCENT'\] is 101; .*at most 100"),
         ({"PAYLOAD_LIMIT": 2**40}, r"\['PAYLOAD_LIMIT'\].*at most"),
         ("none", "is a str; it needs to be a dict"),

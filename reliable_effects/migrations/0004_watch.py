@@ -42,6 +42,7 @@ class Migration(migrations.Migration):
                 ('first_seen_at', models.DateTimeField(db_default=reliable_effects.clock.DbNow())),
                 ('last_seen_at', models.DateTimeField(db_default=reliable_effects.clock.DbNow())),
                 ('last_told_at', models.DateTimeField(blank=True, null=True)),
+                ('last_tried_at', models.DateTimeField(blank=True, help_text='when a channel was last given it, told or not', null=True)),
                 ('resolved_at', models.DateTimeField(blank=True, null=True)),
                 ('count', models.PositiveIntegerField(default=1, help_text='how often it has begun')),
                 ('untold', models.CharField(blank=True, default='', help_text='channels', max_length=200)),

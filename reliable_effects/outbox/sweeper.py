@@ -1,7 +1,7 @@
 """
 The sweeps of a worker, off the path of its deliveries: on a timer, with no beat and no broker.
 
-A worker that forks its children (Celery's prefork) sweeps in a process of its own. A thread beside
+A worker that forks its children (Celery's prefork, effects_worker) sweeps in a process of its own. A thread beside
 the forking would hand down what it has open: with SQLite a child born in that moment read a
 deleted write-ahead log for the rest of its life, and did nothing (docs/adr/0011). Other pools fork
 nothing, so there a thread will do.
@@ -28,16 +28,22 @@ from .sweeps import sweep_all
 
 logger = logging.getLogger("reliable_effects")
 
-_PATIENCE = 5.0  # seconds that a sweep in progress has to end in when the worker stops
+PATIENCE = 5.0  # seconds that a sweep in progress has to end in when the worker stops
 
 
-def sweep_until(ended: Callable[[float], bool]) -> None:
-    """Sweep whenever a turn has come, until *ended*, which waits for the seconds it is given."""
+def sweep_until(
+    ended: Callable[[float], bool], relays: Callable[[], bool] = dispatch.is_configured
+) -> None:
+    """
+    Sweep whenever a turn has come, until *ended*, which waits for the seconds it is given.
+
+    Where it *relays*, what is due is hinted to a broker as well.
+    """
     # Half the shortest period, so that the turn is met within it.
     pause = min(settings().relay_period, settings().rescue_period).total_seconds() / 2
     while not ended(pause):
         try:
-            sweep_all(with_relay=dispatch.is_configured())
+            sweep_all(with_relay=relays())
         except Exception:
             # The last line of defence: a timer that dies is a sweep that stops.
             logger.exception("the sweeps' timer goes on")
@@ -57,7 +63,7 @@ class SweeperThread:
 
     def stop(self) -> None:
         self._stopped.set()
-        self._thread.join(_PATIENCE)
+        self._thread.join(PATIENCE)
 
     def _run(self) -> None:
         sweep_until(self._stopped.wait)
@@ -80,15 +86,15 @@ class SweeperProcess:
         """Let it end what it is at, for a moment; then no more."""
         self._stopping.set()
         self._kill(signal.SIGTERM)
-        self._guard.join(_PATIENCE)
+        self._guard.join(PATIENCE)
         self._kill(signal.SIGKILL)
-        self._guard.join(_PATIENCE)
+        self._guard.join(PATIENCE)
 
     def _fork(self) -> None:
         parent = os.getpid()
         pid = os.fork()
         if pid == 0:
-            _be_the_sweeper(parent)
+            be_the_sweeper(parent)
         logger.info("sweeping in process %d", pid)
         self._pid = pid
 
@@ -113,7 +119,8 @@ class SweeperProcess:
                 os.kill(self._pid, number)
 
 
-def _be_the_sweeper(parent: int) -> NoReturn:
+def be_the_sweeper(parent: int, relays: Callable[[], bool] = dispatch.is_configured) -> NoReturn:
+    """In the child of a fork: sweep until *parent* says SIGTERM, or is gone."""
     stops = [False]
 
     def stop(_signal: int, _frame: FrameType | None) -> None:
@@ -135,7 +142,7 @@ def _be_the_sweeper(parent: int) -> NoReturn:
         for number in (signal.SIGCHLD, signal.SIGHUP, signal.SIGQUIT, signal.SIGALRM):
             signal.signal(number, signal.SIG_DFL)  # those of the worker are not ours
         timeout.enforce_here()  # a database that never answers ends us, and another takes our place
-        sweep_until(ended)
+        sweep_until(ended, relays)
     finally:
         # Not through the exits of the worker, whose handlers and buffers were copied with it.
         os._exit(0)

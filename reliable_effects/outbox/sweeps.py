@@ -9,6 +9,7 @@ above the outbox (jobs, owed queries) bring sweeps of their own with `add`.
 from __future__ import annotations
 
 import logging
+import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -32,10 +33,16 @@ _SOON = timedelta(seconds=10)  # what was cut short goes on then, however long i
 
 
 def sweep_all(*, with_relay: bool = True) -> dict[str, Swept]:
-    """Everything whose turn has come, on every database; what was done, by "alias/name"."""
+    """
+    Everything whose turn has come, on every database; what was done, by "alias/name".
+
+    In any order: a database that never answers takes the process along, and where it always came
+    first the process that follows would never get to the others.
+    """
+    known = settings().databases
     return {
         f"{using}/{name}": swept
-        for using in settings().databases
+        for using in random.sample(known, len(known))
         if _answers(using)
         for name in _kinds
         if (with_relay or name != RELAY) and (swept := sweep(using, name)) is not None

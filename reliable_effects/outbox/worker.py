@@ -1,9 +1,10 @@
 """
-Carry out deliveries with no broker and no Celery: a parent that sweeps, and children that work.
+Carry out deliveries with no broker and no Celery: children that work, and one that sweeps.
 
 A child takes due rows the way the relay does, and runs them itself instead of sending a hint. What
 it may not keep (slow ones, and what is beyond its bound) it puts back for its siblings. A child
-that dies is replaced; what it held comes back by its lease.
+that dies is replaced; what it held comes back by its lease. The parent never asks a database: one
+that does not answer would keep it from replacing anybody, and from hearing that it is to end.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import NoReturn
 from django.db import Error
 
 from ..conf import settings
-from . import dispatch, forking, outage, sweeps, timeout
+from . import dispatch, forking, outage, sweeper, timeout
 from .deliver import deliver
 from .reconnect import reconnect
 from .relay import in_hints, take, waiting_queues
@@ -43,7 +44,9 @@ def work(queues: Sequence[str], stopped: Callable[[], bool], *, drain: bool = Fa
     rests: dict[str, float] = {}  # of those, the last
     while not stopped():
         worked = 0
-        for using in settings().databases:
+        known = settings().databases
+        # In any order: one that never answers takes us along, and must not always come first.
+        for using in random.sample(known, len(known)):
             began_at = time.monotonic()
             if began_at < left_alone.get(using, 0.0):
                 continue
@@ -97,69 +100,95 @@ def _put_back(_using: str, _queue: str, _ids: Sequence[int]) -> bool:
     return False
 
 
+class _Crew:
+    """Children of one kind: as many as there are places, and whoever dies is replaced."""
+
+    def __init__(
+        self, kind: str, places: int, patience: float, be: Callable[[int], NoReturn]
+    ) -> None:
+        self._kind = kind
+        self._places = places
+        self._be = be  # given the parent's pid
+        self._forks: list[float] = []  # when, lately
+        self.patience = patience  # seconds it may take to end what it is at
+        self.pids: set[int] = set()
+
+    def fill(self) -> None:
+        """Replace who is missing, but in a second no more than there are places."""
+        now = time.monotonic()
+        self._forks = [at for at in self._forks if now - at < _TOO_SHORT]
+        while len(self.pids) < self._places and len(self._forks) < self._places:
+            parent = os.getpid()
+            pid = os.fork()
+            if pid == 0:
+                self._be(parent)
+            self.pids.add(pid)
+            self._forks.append(now)
+
+    def reap(self, *, ends: bool) -> None:
+        """Bury the dead; where the crew does not *end*, say so."""
+        for pid in list(self.pids):
+            try:
+                done, status = os.waitpid(pid, os.WNOHANG)
+            except ChildProcessError:
+                done, status = pid, None  # where SIGCHLD is ignored nobody learns how it ended
+            if done:
+                self.pids.discard(pid)
+                if not ends:
+                    code = "?" if status is None else os.waitstatus_to_exitcode(status)
+                    logger.error(
+                        "%s %d ended with %s; another takes its place", self._kind, pid, code
+                    )
+
+    def tell(self, number: signal.Signals) -> None:
+        for pid in self.pids:
+            try:
+                os.kill(pid, number)
+            except ProcessLookupError:
+                continue  # it is waiting to be reaped
+
+
 class Supervisor:
-    """The parent: forks children, replaces the dead, sweeps, and ends them all in order."""
+    """The parent: forks children, replaces the dead, and ends them all in order."""
 
     def __init__(self, processes: int, queues: Sequence[str], patience: timedelta) -> None:
-        self._processes = processes
         self._queues = queues
-        self._patience = patience.total_seconds()
-        self._children: set[int] = set()
-        self._forks: list[float] = []  # when, lately
         self._stops = 0
+
+        def relays() -> bool:
+            # What is hinted where children of ours work is found by them first.
+            return not processes and dispatch.is_configured()
+
+        self._crews = (
+            _Crew("child", processes, patience.total_seconds(), self._be_a_child),
+            _Crew(
+                "the sweeper", 1, sweeper.PATIENCE, lambda of: sweeper.be_the_sweeper(of, relays)
+            ),
+        )
 
     def run(self) -> None:
         """Until SIGTERM or SIGINT; a second one does not wait for what is running."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_stop)
-        pause = min(settings().relay_period, settings().rescue_period).total_seconds() / 2
-        sweep_at = 0.0
-        forking.close_everything()  # Django's checks may have asked the database
+        # Children inherit nothing open: Django's checks may have asked the database.
+        forking.close_everything()
         while not self._stops:
-            self._reap()
-            self._fill()
-            if time.monotonic() >= sweep_at:
-                self._sweep()
-                sweep_at = time.monotonic() + pause
+            for crew in self._crews:
+                crew.reap(ends=False)
+                crew.fill()
             time.sleep(_TICK)
         self._end()
 
     def _on_stop(self, _signal: int, _frame: FrameType | None) -> None:
         self._stops += 1
 
-    def _sweep(self) -> None:
-        try:
-            # With a broker configured, other workers may be waiting for hints.
-            sweeps.sweep_all(with_relay=dispatch.is_configured() and not self._processes)
-        except Exception:
-            logger.exception("the sweeps go on")
-        finally:
-            forking.close_everything()  # children are forked from here, and inherit nothing open
-
-    def _fill(self) -> None:
-        """Replace who is missing, but in a second no more than there are places."""
-        now = time.monotonic()
-        self._forks = [at for at in self._forks if now - at < _TOO_SHORT]
-        while len(self._children) < self._processes and len(self._forks) < self._processes:
-            pid = os.fork()
-            if pid == 0:
-                self._be_a_child()
-            self._children.add(pid)
-            self._forks.append(now)
-
-    def _be_a_child(self) -> NoReturn:
+    def _be_a_child(self, parent: int) -> NoReturn:
         code = 1
         try:
-            parent = os.getppid()
-            stops = [False]
-
-            def stop(_signal: int, _frame: FrameType | None) -> None:
-                stops[0] = True
-
-            signal.signal(signal.SIGTERM, stop)
+            # SIGTERM is heard as the parent hears it, from the first moment on.
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal tells the parent, it us
             timeout.enforce_here()
-            work(self._queues, lambda: stops[0] or os.getppid() != parent)
+            work(self._queues, lambda: self._stops > 0 or os.getppid() != parent)
             code = 0
         except BaseException:
             logger.exception("a child of effects_worker ends")
@@ -168,33 +197,15 @@ class Supervisor:
             # Also where the log itself fails: the way back from here is the parent's.
             os._exit(code)
 
-    def _reap(self) -> None:
-        for pid in list(self._children):
-            try:
-                done, status = os.waitpid(pid, os.WNOHANG)
-            except ChildProcessError:
-                done, status = pid, None  # where SIGCHLD is ignored nobody learns how it ended
-            if done:
-                self._children.discard(pid)
-                if not self._stops:
-                    code = "?" if status is None else os.waitstatus_to_exitcode(status)
-                    logger.error("child %d ended with %s; another takes its place", pid, code)
-
     def _end(self) -> None:
-        """Let the children finish what they are at, for as long as a lease; then no more."""
-        self._tell(signal.SIGTERM)
-        deadline = time.monotonic() + self._patience
-        while self._children and self._stops < 2 and time.monotonic() < deadline:  # noqa: PLR2004  # the second Ctrl-C
-            self._reap()
+        """Let each finish what it is at, a delivery for as long as a lease; then no more."""
+        began_at = time.monotonic()
+        for crew in self._crews:
+            crew.tell(signal.SIGTERM)
+        while any(crew.pids for crew in self._crews):
+            for crew in self._crews:
+                crew.reap(ends=True)
+                is_late = time.monotonic() >= began_at + crew.patience
+                if is_late or self._stops >= 2:  # noqa: PLR2004  # the second Ctrl-C
+                    crew.tell(signal.SIGKILL)
             time.sleep(_TICK)
-        self._tell(signal.SIGKILL)
-        while self._children:
-            self._reap()
-            time.sleep(_TICK)
-
-    def _tell(self, number: signal.Signals) -> None:
-        for pid in self._children:
-            try:
-                os.kill(pid, number)
-            except ProcessLookupError:
-                continue  # it is waiting to be reaped

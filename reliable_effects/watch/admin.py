@@ -34,7 +34,7 @@ class AlertAdmin(ReadOnlyAdmin):
     search_fields = ("subject", "text")
     fields = readonly_fields = (
         "text", "rule", "subject", "shown_level", "began", "seen", "told", "ended", "count",
-        "untold",
+        "untold", "tried",
     )  # fmt: skip
 
     @admin.display(description="level")
@@ -52,6 +52,10 @@ class AlertAdmin(ReadOnlyAdmin):
     @admin.display(description="last told")
     def told(self, row: Alert) -> str:
         return looks.moment(row.last_told_at)
+
+    @admin.display(description="last tried")
+    def tried(self, row: Alert) -> str:
+        return looks.moment(row.last_tried_at)
 
     @admin.display(description="over")
     def ended(self, row: Alert) -> str:

@@ -25,10 +25,9 @@ from . import status
 from .channels import CHANNELS, channels_in_use
 from .models import Alert
 from .rules import Finding, ask, could_not_ask, rules
+from .status import ALERTS
 
 logger = logging.getLogger("reliable_effects")
-
-ALERTS = "alerts"  # the sweep's name
 
 _UNASKED = "rule"  # where a rule raised, and could not say
 
@@ -48,7 +47,8 @@ def evaluate(using: str, _turn: Turn | None = None) -> Swept:
     facts = status.of(using)
     if facts.problem:
         return Swept(truncated=True)  # nothing can be kept there; other databases tell of it
-    swept = Swept()
+    # First what an earlier turn found, and did not come to tell: a rule may take us along.
+    swept = Swept(done=_tell(using, with_lasting=False))
     for name in rules:
         findings = ask(name, facts)
         if findings is None:
@@ -61,7 +61,7 @@ def evaluate(using: str, _turn: Turn | None = None) -> Swept:
         _end(using, Q(rule=name), _OVER_AFTER)
     _end(using, Q(rule=_UNASKED), _OVER_AFTER)
     _end(using, ~Q(rule__in=[*rules, _UNASKED]), _FORGOTTEN_AFTER)
-    swept.done = _tell(using)
+    swept.done += _tell(using)
     return swept
 
 
@@ -97,9 +97,9 @@ def _end(using: str, which: Q, unseen_for: timedelta) -> None:
 # Who has to be told
 
 
-def _tell(using: str) -> int:
+def _tell(using: str, *, with_lasting: bool = True) -> int:
     """Tell what is to be told now, over every channel that is owed it; how many alerts."""
-    alerts = _claim(using)
+    alerts = _claim(using, with_lasting=with_lasting)
     left: dict[int, set[str]] = {alert.pk: set(alert.owed) for alert in alerts}
     in_use = channels_in_use()
     for name in sorted({channel for owed in left.values() for channel in owed}):
@@ -116,23 +116,32 @@ def _tell(using: str) -> int:
     return len(alerts)
 
 
-def _claim(using: str) -> list[Alert]:
-    """Those that are ours to tell: each by one UPDATE, which a sweep beside us finds done."""
+def _claim(using: str, *, with_lasting: bool = True) -> list[Alert]:
+    """
+    Those that are ours to tell: each by one UPDATE, which a sweep beside us finds done.
+
+    What lasts is told again only where the rules have just been asked whether it does.
+    """
     rows = Alert.objects.using(using)
     untold = rows.filter(last_told_at=None)
     lasting = rows.filter(resolved_at=None, last_told_at__lte=DbNow() - settings().alert_repeat)
-    owed = rows.exclude(untold="").filter(last_told_at__lte=DbNow() - _TELLING)
+    if not with_lasting:
+        lasting = lasting.none()
+    owed = rows.exclude(untold="").filter(last_tried_at__lte=DbNow() - _TELLING)
     every = ",".join(channels_in_use())
     won: list[int] = []
     for due, channels in ((untold, every), (lasting, every), (owed, None)):
-        for pk in due.order_by("pk").values_list("pk", flat=True)[: _TELL_AT_MOST - len(won)]:
+        # By the last try: else the first fifty that a channel refuses would starve the others.
+        oldest = due.order_by(F("last_tried_at").asc(nulls_first=True), "pk")
+        for pk in oldest.values_list("pk", flat=True)[: _TELL_AT_MOST - len(won)]:
             won += [pk] if _is_ours(due.filter(pk=pk), channels) else []
     return list(rows.filter(pk__in=won).order_by("-level", "rule", "subject"))
 
 
 def _is_ours(due: QuerySet[Alert], channels: str | None) -> bool:
-    to_all = {} if channels is None else {"untold": channels}
-    return due.update(last_told_at=DbNow(), **to_all) == 1
+    # To try an owed channel again is no telling: the day until the next one goes on.
+    to_all = {} if channels is None else {"untold": channels, "last_told_at": DbNow()}
+    return due.update(last_tried_at=DbNow(), **to_all) == 1
 
 
 def _over(name: str, using: str, alerts: Sequence[Alert]) -> bool:

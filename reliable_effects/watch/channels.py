@@ -29,7 +29,7 @@ logger = logging.getLogger("reliable_effects")
 
 Channel = Callable[[str, Sequence[Alert]], None]
 
-_MAIL_PATIENCE = 10.0  # seconds; Django's own EMAIL_TIMEOUT is none
+_MAIL_PATIENCE = 5.0  # seconds; Django's own EMAIL_TIMEOUT is none, and the relay waits meanwhile
 _LONGEST_TEXT = 3000  # characters; chats cut or refuse more
 
 

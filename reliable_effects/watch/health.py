@@ -8,20 +8,16 @@ know: names of queues and sweeps, numbers and ages, but no error of a database, 
 
 from __future__ import annotations
 
-import threading
-import time
 from dataclasses import dataclass, field
-
-from django.db import connections
 
 from ..conf import settings
 from . import status
+from .looking import Looks
 from .rules import ask
 from .status import Database
 
 _PATIENCE = 3.0  # seconds in all; who asks often waits for five
 _FRESH = 2.0  # seconds; anybody may ask, as often as they like
-_GIVEN_UP = 60.0  # seconds; then a look that hangs is followed by another
 
 # What says that effects are not being carried out. Poison is a matter for a person, not for this.
 _RULES = ("sweep", "unconsumed", "late")
@@ -39,10 +35,10 @@ class Health:
 
 def look() -> Health:
     """How all databases stand, and what of it keeps effects from being carried out."""
-    health = Health(databases=_look_at(settings().databases))
+    health = Health(databases=_looks.at(settings().databases, _PATIENCE))
     for database in health.databases:
         if database.problem:
-            health.problems.append(f"database {database.alias} cannot be read")
+            health.problems.append(_told(database))
             continue
         for name in _RULES:
             findings = ask(name, database)
@@ -50,57 +46,21 @@ def look() -> Health:
     return health
 
 
-def _look_at(aliases: tuple[str, ...]) -> list[Database]:
-    looks = [_begin(alias) for alias in aliases]
-    until = time.monotonic() + _PATIENCE
-    return [each.result(until) for each in looks]
+def unreadable() -> list[str]:
+    """Which databases this process cannot read, in sentences: one small query of each."""
+    found = _reads.at(settings().databases, _PATIENCE)
+    return [_told(database) for database in found if database.problem]
 
 
-class _Look:
-    """One reading of one database."""
-
-    def __init__(self, alias: str) -> None:
-        self.alias = alias
-        self._began = time.monotonic()
-        self._database: Database | None = None
-        self._thread: threading.Thread | None = None
-        if connections[alias].vendor == "sqlite":
-            # A file answers or fails; and one in memory is another database in another thread.
-            self._database = status.of(alias)
-            return
-        self._thread = threading.Thread(target=self._read, name="effects-health", daemon=True)
-        self._thread.start()
-
-    @property
-    def is_fresh(self) -> bool:
-        """Also one that hangs: another would hang beside it."""
-        age = time.monotonic() - self._began
-        hangs = self._thread is not None and self._thread.is_alive()
-        return age < (_GIVEN_UP if hangs else _FRESH)
-
-    def result(self, until: float) -> Database:
-        if self._thread is not None:
-            self._thread.join(max(until - time.monotonic(), 0))
-        return self._database or Database(alias=self.alias, problem="no answer in time")
-
-    def _read(self) -> None:
-        try:
-            self._database = status.of(self.alias)
-        finally:
-            connections.close_all()
+def _told(database: Database) -> str:
+    return f"database {database.alias} cannot be read"
 
 
-_looks: dict[str, _Look] = {}
-_lock = threading.Lock()
-
-
-def _begin(alias: str) -> _Look:
-    with _lock:
-        if alias not in _looks or not _looks[alias].is_fresh:
-            _looks[alias] = _Look(alias)
-        return _looks[alias]
+_looks = Looks(status.of, fresh_for=_FRESH)
+_reads = Looks(status.can_be_read, fresh_for=_FRESH)
 
 
 def forget() -> None:
     """For tests: what was seen was seen in another one."""
-    _looks.clear()
+    _looks.forget()
+    _reads.forget()

@@ -16,7 +16,7 @@ class Alert(models.Model):
     One thing that is wrong, or was: one row for each rule and subject, taken up again when it returns.
 
     `untold` names the channels that have yet to be told how it stands; who tells them is decided
-    by a guarded UPDATE of `last_told_at`.
+    by a guarded UPDATE of `last_tried_at`, and of `last_told_at` where all are to be told.
     """
 
     class Level(models.IntegerChoices):
@@ -30,6 +30,9 @@ class Alert(models.Model):
     first_seen_at = models.DateTimeField(db_default=DbNow())
     last_seen_at = models.DateTimeField(db_default=DbNow())
     last_told_at = models.DateTimeField(null=True, blank=True)
+    last_tried_at = models.DateTimeField(
+        null=True, blank=True, help_text="when a channel was last given it, told or not"
+    )
     resolved_at = models.DateTimeField(null=True, blank=True)
     count = models.PositiveIntegerField(default=1, help_text="how often it has begun")
     untold = models.CharField(max_length=200, blank=True, default="", help_text="channels")

@@ -34,6 +34,7 @@ from ..outbox import instruments, tell
 from ..outbox.claim import Claimed
 from ..outbox.states import Notes, Reason
 from . import status
+from .looking import GIVEN_UP
 
 logger = logging.getLogger("reliable_effects")
 
@@ -206,13 +207,17 @@ class Standing(Collector):
     Gauges of the backlog, as `effects_status` counts it: each count ends at 10,000.
 
     They are read in a thread of its own, one at a time: a database that does not answer costs a
-    scrape `patience` seconds, and then shows by `reliable_effects_read_age_seconds`.
+    scrape `patience` seconds, and then shows by `reliable_effects_read_age_seconds`. A connection
+    may never answer again although the database does: after `give_up_after` another one asks.
     """
 
-    def __init__(self, *, fresh_for: float = 15.0, patience: float = 2.0) -> None:
-        self._fresh_for, self._patience = fresh_for, patience
+    def __init__(
+        self, *, fresh_for: float = 15.0, patience: float = 2.0, give_up_after: float = GIVEN_UP
+    ) -> None:
+        self._fresh_for, self._patience, self._give_up_after = fresh_for, patience, give_up_after
         self._facts: _Facts | None = None
         self._reader: threading.Thread | None = None
+        self._began_at = 0.0  # when the reader did, by the monotonic clock
 
     def describe(self) -> list[GaugeMetricFamily]:
         """Their names alone: to register them asks no database."""
@@ -233,7 +238,9 @@ class Standing(Collector):
         if facts is not None and time.monotonic() - facts.read_at < self._fresh_for:
             return
         reader = self._reader
-        if reader is None or not reader.is_alive():  # nor is it in the child of a fork
+        is_late = time.monotonic() - self._began_at > self._give_up_after
+        if reader is None or is_late or not reader.is_alive():  # nor is it in the child of a fork
+            self._began_at = time.monotonic()
             reader = threading.Thread(target=self._ask, name="reliable_effects gauges", daemon=True)
             self._reader = reader
             reader.start()
@@ -242,7 +249,8 @@ class Standing(Collector):
     def _ask(self) -> None:
         try:
             databases = [status.of(alias) for alias in settings().databases]
-            self._facts = _Facts(databases, time.monotonic())
+            if self._reader is threading.current_thread():  # else another has read since
+                self._facts = _Facts(databases, time.monotonic())
         except Exception:
             logger.exception("the gauges could not be read; the last ones stand")
         finally:
@@ -275,11 +283,11 @@ _GAUGES: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "owed": (
         "What the last whole walk over an owed query found.",
-        ("database", "effect", "found"),
+        ("database", "effect", "walk", "found"),
     ),
     "owed_walk_age_seconds": (
         "Since when that walk has ended; Inf: there was none.",
-        ("database", "effect"),
+        ("database", "effect", "walk"),
     ),
     "lost_leases": ("Running deliveries of which nothing was heard in time.", ("database",)),
     "sweep_age_seconds": ("Since when a sweep has not run; Inf: never.", ("database", "sweep")),
@@ -331,9 +339,9 @@ def _of_deliveries(database: status.Database) -> Iterator[tuple[str, float, *tup
 
 def _of_debts_and_jobs(database: status.Database) -> Iterator[tuple[str, float, *tuple[str, ...]]]:
     for debts in database.debts:
-        yield "owed_walk_age_seconds", _seconds(debts.age), debts.effect
+        yield "owed_walk_age_seconds", _seconds(debts.age), debts.effect, debts.tier
         for found, count in debts.found.items():
-            yield "owed", count, debts.effect, found
+            yield "owed", count, debts.effect, debts.tier, found
     for jobs in database.jobs:
         yield "jobs", jobs.late, jobs.table, "late"
         yield "jobs", jobs.blocked, jobs.table, "blocked"

@@ -21,7 +21,11 @@ from ..clock import spoken
 from ..conf import settings
 from ..outbox.reconnect import mend
 from ..reconcile.findings import Finding as Found
+from ..reconcile.models import Tier
+from ..reconcile.sweeps import RECONCILE, RECONCILE_ALL
 from . import failing, status
+from .debts import Debts
+from .looking import Looks
 from .models import Alert
 from .status import Database, shown
 
@@ -30,6 +34,7 @@ logger = logging.getLogger("reliable_effects")
 ERROR, WARNING = Alert.Level.ERROR, Alert.Level.WARNING
 
 MOST_FINDINGS = 200  # of one rule: more names than that are one trouble
+_PATIENCE = 3.0  # seconds for all other databases: one that hangs must not silence the others
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,26 +197,59 @@ def _jobs(using: str, facts: Database) -> Iterator[Finding]:
 
 @rule("owed_query")
 def _owed_query(using: str, facts: Database) -> Iterator[Finding]:
-    for debts in facts.debts:
-        if debts.problem:
-            text = f"what is owed to {debts.effect} on {using} cannot be asked: {debts.problem}"
-            yield Finding(debts.effect, text)
+    for effect, walks in _by_effect(facts):
+        failed = [walk.problem for walk in walks if walk.problem]
+        if failed:
+            text = f"what is owed to {effect} on {using} cannot be asked ({_kind(failed[0])})"
+            yield Finding(effect, f"{text}: see Walks in the admin")
+        elif rows := _most(walks, Found.UNREADABLE):
+            text = f"{rows} owed to {effect} on {using} cannot be promised"
+            yield Finding(effect, f"{text}: debt= or payload= failed for them, see the log")
 
 
 @rule("unaccounted")
 def _unaccounted(using: str, facts: Database) -> Iterator[Finding]:
-    for debts in facts.debts:
-        if missing := debts.found.get(Found.UNACCOUNTED):
-            text = f"{missing} owed to {debts.effect} on {using} had been promised by nobody"
-            yield Finding(debts.effect, text, WARNING)
+    for effect, walks in _by_effect(facts):
+        # Whatever one of them promises, the others find waiting: so each counts those of its own.
+        missing = sum(max(walk.promised, walk.found.get(Found.UNACCOUNTED, 0)) for walk in walks)
+        if missing:
+            text = f"{missing} owed to {effect} on {using} had been promised by nobody"
+            yield Finding(effect, text, WARNING)
 
 
 @rule("contradiction")
 def _contradiction(using: str, facts: Database) -> Iterator[Finding]:
-    for debts in facts.debts:
-        if count := debts.found.get(Found.CONTRADICTION):
-            text = f"{count} {debts.effect} on {using} succeeded, and are still owed"
-            yield Finding(debts.effect, text)
+    for effect, walks in _by_effect(facts):
+        if count := _most(walks, Found.CONTRADICTION):
+            yield Finding(effect, f"{count} {effect} on {using} succeeded, and are still owed")
+
+
+@rule("walk")
+def _walk(using: str, facts: Database) -> Iterator[Finding]:
+    behind = {sweep.name for sweep in facts.sweeps if sweep.truncated}
+    for effect, walks in _by_effect(facts):
+        for walk in walks:
+            sweep, which = _TIERS[walk.tier]
+            # After a long stop some wait for their turn. Why one fails is an alert by itself.
+            has_its_turn = walk.is_under_way or sweep not in behind
+            if walk.is_overdue and has_its_turn and not walk.problem and walk.age is not None:
+                text = f"what is {which}owed to {effect} on {using} was last looked through"
+                yield Finding(f"{effect} {walk.tier}", f"{text} {spoken(walk.age)} ago", WARNING)
+
+
+_TIERS = {Tier.ALL.value: (RECONCILE_ALL, ""), Tier.RECENT.value: (RECONCILE, "lately ")}
+
+
+def _by_effect(facts: Database) -> list[tuple[str, list[Debts]]]:
+    walks: dict[str, list[Debts]] = {}
+    for walk in facts.debts:
+        walks.setdefault(walk.effect, []).append(walk)
+    return list(walks.items())
+
+
+def _most(walks: list[Debts], finding: Found) -> int:
+    """What is recent is among all, and newer."""
+    return max(walk.found.get(finding, 0) for walk in walks)
 
 
 # Effects, and databases
@@ -234,7 +272,8 @@ def _failing(using: str, facts: Database) -> Iterator[Finding]:  # noqa: ARG001 
 @rule("database")
 def _database(using: str, facts: Database) -> Iterator[Finding]:  # noqa: ARG001  # as above
     """The other databases; the first that can be read says so, since none can tell of itself."""
-    others = {alias: status.problem_of(alias) for alias in settings().databases if alias != using}
+    aliases = [alias for alias in settings().databases if alias != using]
+    others = {each.alias: each.problem for each in _others.at(aliases, _PATIENCE)}
     for alias in settings().databases:
         if alias == using:
             break
@@ -242,4 +281,17 @@ def _database(using: str, facts: Database) -> Iterator[Finding]:  # noqa: ARG001
             return  # that one tells
     for alias, problem in others.items():
         if problem:
-            yield Finding(alias, _unreadable(alias, problem))
+            yield Finding(alias, f"database {alias} cannot be read ({_kind(problem)}): see the log")
+
+
+def _kind(problem: str) -> str:
+    """Its exception's type alone: a message may hold anything, and goes to chats and mail."""
+    return problem.partition(":")[0]
+
+
+_others = Looks(status.can_be_read)
+
+
+def forget() -> None:
+    """For tests: what hung, hung in another one."""
+    _others.forget()

@@ -16,7 +16,7 @@ from django.db import Error
 from django.db.models import Count, Min, Q, QuerySet
 
 from ..clock import DbNow, read_clock
-from ..conf import settings
+from ..conf import MOST_COUNTED, settings
 from ..effects.registry import registry
 from ..outbox import dispatch
 from ..outbox.heartbeat import CLAIMS
@@ -28,7 +28,9 @@ from . import debts, jobs
 from .debts import Debts
 from .jobs import Jobs
 
-COUNT_AT_MOST = 10_000
+ALERTS = "alerts"  # the name of the sweep that looks for what is wrong
+
+COUNT_AT_MOST = MOST_COUNTED
 _SWEEP_ROWS = 1000  # a few for each queue
 _PATIENCE = timedelta(minutes=1)  # with a sweep whose period is short
 _HOUR = timedelta(hours=1)  # what runs daily is not missed for days
@@ -103,13 +105,13 @@ def of(alias: str, *, late_after: timedelta | None = None) -> Database:
         return Database(alias=alias, problem=_told(error))
 
 
-def problem_of(alias: str) -> str:
-    """Why *alias* cannot be read; "" where it can. One small query."""
+def can_be_read(alias: str) -> Database:
+    """Nothing but the `problem`, where there is one: one small query."""
     try:
         Sweep.objects.using(alias).values_list("pk").first()
     except Error as error:
-        return _told(error)
-    return ""
+        return Database(alias=alias, problem=_told(error))
+    return Database(alias=alias)
 
 
 def _told(error: Error) -> str:
@@ -233,8 +235,8 @@ def _is_cut_short_again(row: Sweep, period: timedelta, now: datetime) -> bool:
 
 
 def _silence(row: Sweep, period: timedelta, now: datetime) -> timedelta | None:
-    if row.rows_since is None or row.empty_since is None:
-        return None
+    if row.rows_since is None or row.empty_since is None or row.name == ALERTS:
+        return None  # to see nothing is what alerts are there for
     silence = now - row.empty_since
     is_broken_habit = row.empty_since - row.rows_since >= _HABIT
     # After as long a silence, silence is the habit.

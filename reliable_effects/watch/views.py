@@ -35,11 +35,8 @@ def databases(_request: HttpRequest) -> HttpResponse:
     For load balancers: a web process is no worse for a worker that is away, and to take it out of
     the line would make an outage of a delay.
     """
-    found = health.look()
-    unreadable = [database.alias for database in found.databases if database.problem]
-    return _answer(
-        not unreadable, problems=[f"database {alias} cannot be read" for alias in unreadable]
-    )
+    problems = health.unreadable()
+    return _answer(not problems, problems=problems)
 
 
 def _answer(is_well: bool, **told: Any) -> HttpResponse:

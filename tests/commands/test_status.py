@@ -12,11 +12,12 @@ from django.db import connection, connections
 from django.test.utils import CaptureQueriesContext
 
 from reliable_effects.clock import DbNow
+from reliable_effects.management.commands import effects_status
 from reliable_effects.outbox import sweeps
 from reliable_effects.outbox.heartbeat import CLAIMS
 from reliable_effects.outbox.models import Sweep
 from reliable_effects.reconcile.models import Tier, Walk
-from reliable_effects.watch import status
+from reliable_effects.watch import rules, status
 from tests.outbox.conftest import (
     expired_delivery,
     pending_delivery,
@@ -26,6 +27,7 @@ from tests.outbox.conftest import (
     uncertain_delivery,
 )
 from tests.schedule.conftest import missed_job
+from tests.watch.conftest import hangs
 
 pytestmark = pytest.mark.django_db
 
@@ -222,6 +224,23 @@ def test_a_database_without_our_tables_does_not_hide_the_others(settings):
 
 
 @pytest.mark.usefixtures("swept")
+@pytest.mark.django_db(transaction=True, databases=["default", "other"])
+def test_a_database_that_hangs_does_not_hide_the_others(settings, monkeypatch):
+    """A monitor gives up before it is told anything."""
+    settings.RELIABLE_EFFECTS = {"TRANSPORT": "none", "DATABASES": ["other", "default"]}
+    monkeypatch.setattr(effects_status, "_PATIENCE", 2.0)  # the other one answers within it
+    monkeypatch.setattr(rules, "_PATIENCE", 0.1)
+    for lock in hangs("other"):
+        answer, code = told(), exit_code()
+        lock.close()
+        rules._others.of("other").thread.join(20)
+
+    other, default = answer["databases"]
+    assert (other["problem"], code) == ("no answer in time", 1)
+    assert default["queues"]
+
+
+@pytest.mark.usefixtures("swept")
 def test_no_question_reads_a_whole_table():
     """It is run when the tables are at their largest."""
     pending_delivery()
@@ -256,6 +275,18 @@ def test_what_the_last_walk_found_is_told():
     (line,) = [line for line in text().splitlines() if "owed to shop.charge_card  " in line]
 
     assert line.split() == ["owed", "to", "shop.charge_card", "3", "h", "7", "0"]
+
+
+@pytest.mark.usefixtures("swept")
+def test_the_walk_over_what_is_recent_has_a_line_of_its_own():
+    """It says what it found, and why it came no further."""
+    Walk.objects.create(
+        effect="shop.charge_card", tier=Tier.RECENT, ended_at=ago(hours=3), problem="Boom: x"
+    )
+
+    (line,) = [line for line in text().splitlines() if "charge_card, recent" in line]
+
+    assert line.split()[-1] == "FAILED"
 
 
 @pytest.mark.usefixtures("swept")

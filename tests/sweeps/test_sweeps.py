@@ -104,6 +104,20 @@ def test_every_database_is_swept(settings):
     assert set(Sweep.objects.using("other").values_list("name", flat=True)) >= names
 
 
+def test_no_database_always_comes_first(settings):
+    """One that never answers ends the process; the next must get to the others before it."""
+    settings.RELIABLE_EFFECTS = {"TRANSPORT": "none", "DATABASES": ["default", "other"]}
+    firsts = set()
+    for _ in range(50):  # by chance alone they would be one in 2**49 runs of this test
+        for using in ("default", "other"):
+            Sweep.objects.using(using).filter(name=RESCUE).delete()
+        firsts.add(next(iter(sweep_all(with_relay=False))))
+        if len(firsts) > 1:
+            break
+
+    assert firsts == {"default/rescue", "other/rescue"}
+
+
 def test_one_broken_database_stops_no_other(settings, caplog):
     """What is down is down alone."""
     settings.RELIABLE_EFFECTS = {"TRANSPORT": "none", "DATABASES": ["other", "default"]}

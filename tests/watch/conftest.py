@@ -12,6 +12,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import django
 import pytest
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from reliable_effects import signals
 from reliable_effects.clock import DbNow, moved
@@ -59,6 +61,21 @@ def turn(after: timedelta = timedelta(0)) -> None:
     with moved(after):
         all_have_swept()
         evaluate("default")
+
+
+def hangs(using: str, table: str = "sweep") -> Iterator[BaseDatabaseWrapper]:
+    """Somebody else has locked a table there and does not let go, until the connection is closed."""
+    lock = {
+        "postgresql": f"BEGIN; LOCK TABLE reliable_effects_{table} IN ACCESS EXCLUSIVE MODE",
+        "mysql": f"LOCK TABLES reliable_effects_{table} WRITE",
+    }
+    if connections[using].vendor not in lock:
+        pytest.skip("a file does not hang")
+    other = connections[using].copy()
+    with other.cursor() as cursor:
+        cursor.execute(lock[other.vendor])
+    yield other
+    other.close()
 
 
 @dataclass

@@ -13,6 +13,7 @@ from reliable_effects import signals
 from reliable_effects.clock import moved
 from reliable_effects.outbox.models import Delivery, Sweep
 from reliable_effects.outbox.sweeps import sweep_all
+from reliable_effects.reconcile.models import Tier, Walk
 from reliable_effects.watch import alerts, channels, rules
 from reliable_effects.watch.alerts import evaluate
 from reliable_effects.watch.models import Alert
@@ -28,6 +29,7 @@ from tests.watch.conftest import (
     MINUTE,
     ago,
     all_have_swept,
+    hangs,
     send_mail_through,
     turn,
 )
@@ -311,6 +313,33 @@ def test_a_webhook_that_refuses_is_told_at_a_later_turn_and_the_others_once(told
 
 
 @pytest.mark.usefixtures("pill")
+def test_what_lasts_is_told_again_each_day_although_one_channel_always_fails(told, webhook):
+    """A chat that is gone for good must not take the log and the mail along."""
+    webhook.answer = 404
+
+    for hours in range(0, 73, 2):
+        turn(hours * HOUR)
+
+    assert len(told.log) == 4
+    assert webhook.posted[-1]["alerts"][0]["state"] == "lasting"
+
+
+def test_those_that_a_channel_refuses_starve_no_others(monkeypatch, webhook):
+    """Who has waited longest for another try comes first."""
+    monkeypatch.setattr(alerts, "_TELL_AT_MOST", 1)
+    for subject, tried in (("old", 2 * MINUTE), ("older", 3 * MINUTE)):
+        Alert.objects.create(
+            rule="late", subject=subject, text=subject, untold="webhook",
+            last_told_at=ago(3 * MINUTE), last_tried_at=ago(tried),
+        )  # fmt: skip
+    webhook.answer = 500
+
+    turn()
+
+    assert [post["text"] for post in webhook.posted] == ["older", "old"]
+
+
+@pytest.mark.usefixtures("pill")
 def test_a_webhook_that_hangs_holds_up_neither_the_sweep_nor_the_others(settings, told, webhook):
     """The relay waits for this sweep in the same thread."""
     settings.RELIABLE_EFFECTS |= {"ALERT_WEBHOOK_TIMEOUT": MINUTE / 600}
@@ -332,6 +361,19 @@ def test_the_address_is_in_no_log(webhook, caplog):
 
     assert "the channel webhook failed (127.0.0.1 answered 500)" in caplog.text
     assert "secret-path" not in caplog.text
+
+
+def test_no_channel_is_given_the_text_of_an_error(told, webhook):
+    """A database's own words may quote a customer's row."""
+    Walk.objects.create(
+        effect="shop.charge_card", tier=Tier.ALL, problem="DataError: invalid: 'ada@example.com'"
+    )
+
+    turn()
+
+    text = "what is owed to shop.charge_card on default cannot be asked (DataError): see Walks"
+    assert text in webhook.posted[0]["text"]
+    assert "ada@" not in str([webhook.posted, told.log, told.signals])
 
 
 @pytest.mark.usefixtures("pill")
@@ -449,6 +491,41 @@ def test_each_database_has_alerts_of_its_own(settings, told):
     assert told.log == ["alert sweep: sweep rescue on other last ran 1 h ago"]
     assert not Alert.objects.exists()
     assert Alert.objects.using("other").get().subject == "rescue"
+
+
+@pytest.fixture
+def hung_other(settings, monkeypatch):
+    settings.RELIABLE_EFFECTS = {"TRANSPORT": "none", "DATABASES": ["other", "default"]}
+    monkeypatch.setattr(rules, "_PATIENCE", 0.1)
+    for other in hangs("other"):
+        yield
+        other.close()
+        rules._others.of("other").thread.join(20)
+
+
+@pytest.mark.django_db(transaction=True, databases=["default", "other"])
+@pytest.mark.usefixtures("hung_other")
+def test_a_database_that_hangs_silences_no_alert_of_another(told):
+    """The worst night is no night to be silent in; and of the one that hangs the other tells."""
+    poisoned_delivery("shop.wrap")
+
+    turn()
+
+    assert sorted(told.log) == [
+        "alert database: database other cannot be read (no answer in time): see the log",
+        PILL,
+    ]
+
+
+@pytest.mark.usefixtures("own_rules", "pill")
+def test_a_rule_that_takes_the_process_along_delays_what_was_found_by_one_turn(told):
+    """Where a rule never answers the watchdog ends the sweeper, in each turn."""
+    rules.rules["hangs"] = _die
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            turn()
+
+    assert told.log == [PILL]
 
 
 def test_beat_may_run_it():

@@ -148,3 +148,12 @@ def test_the_release_before_can_still_write_its_heartbeat():
         )
 
     assert Sweep.objects.get(name="relay").truncated_runs == 0
+
+
+def test_a_trouble_that_is_over_after_weeks_is_no_silence():
+    """The sweep of the alerts sees what is wrong: nothing, on a good day."""
+    Sweep.objects.create(
+        name="alerts", rows_since=DbNow() - 10 * DAY, empty_since=DbNow() - 2 * HOUR
+    )
+
+    assert not [line for line in needs_a_person([status.of("default")]) if "seen nothing" in line]

@@ -10,7 +10,7 @@ from reliable_effects.outbox.heartbeat import CLAIMS
 from reliable_effects.outbox.models import Sweep
 from reliable_effects.watch import health
 from tests.outbox.conftest import pending_delivery, poisoned_delivery, uncertain_delivery
-from tests.watch.conftest import HOUR, MINUTE, ago, all_have_swept
+from tests.watch.conftest import HOUR, MINUTE, ago, all_have_swept, hangs
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.urls("tests.watch.urls")]
 
@@ -125,34 +125,45 @@ def test_who_asks_often_costs_no_more(client, django_assert_num_queries):
 
 @pytest.fixture
 def hung():
-    """Somebody else has locked a table and does not let go: what is asked of it is not answered."""
-    lock = {
-        "postgresql": "BEGIN; LOCK TABLE reliable_effects_sweep IN ACCESS EXCLUSIVE MODE",
-        "mysql": "LOCK TABLES reliable_effects_sweep WRITE",
-    }
-    if connection.vendor not in lock:
-        pytest.skip("a file does not hang")
-    other = connection.copy()
-    with other.cursor() as cursor:
-        cursor.execute(lock[connection.vendor])
-    yield other
-    other.close()
+    """What is asked of the database is not answered."""
+    yield from hangs("default")
 
 
 def test_a_database_that_hangs_is_told_of_in_time_and_asked_once(client, monkeypatch, hung):
     """A balancer waits for seconds, and asks again soon."""
     monkeypatch.setattr(health, "_PATIENCE", 0.1)
     first = client.get(HEALTH)
-    looking = health._looks["default"]._thread
-    second = client.get(DATABASE)
-    is_the_same = looking is health._looks["default"]._thread
+    looking = health._looks.of("default").thread
+    second = client.get(HEALTH)
+    is_the_same = looking is health._looks.of("default").thread
+    third = client.get(DATABASE)
     hung.close()
     looking.join(20)
+    health._reads.of("default").thread.join(20)
 
-    third = client.get(DATABASE)
+    fourth = client.get(DATABASE)
 
-    assert [answer.status_code for answer in (first, second, third)] == [503, 503, 200]
+    assert [answer.status_code for answer in (first, second, third, fourth)] == [503, 503, 503, 200]
     assert is_the_same
+
+
+@pytest.fixture
+def locked():
+    """Nobody can look at deliveries."""
+    yield from hangs("default", "delivery")
+
+
+def test_a_backlog_that_takes_long_to_count_makes_no_database_unreadable(
+    client, monkeypatch, locked
+):
+    """A balancer that counts it along takes every web server out of the line."""
+    monkeypatch.setattr(health, "_PATIENCE", 1.0)
+
+    counted, readable = client.get(HEALTH), client.get(DATABASE)
+    locked.close()
+    health._looks.of("default").thread.join(20)
+
+    assert (counted.status_code, readable.status_code) == (503, 200)
 
 
 BOTH = pytest.mark.django_db(transaction=True, databases=["default", "other"])

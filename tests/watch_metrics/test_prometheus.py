@@ -257,6 +257,24 @@ def test_a_database_that_does_not_answer_keeps_no_scrape_waiting():
     eventually(lambda: gauges.read()[due] == 2)
 
 
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="its readers wait for nobody")
+def test_who_never_gets_an_answer_is_followed_by_another():
+    """The database may be back long since, and only that connection dead."""
+    gauges = Standing(fresh_for=0, patience=0.1, give_up_after=0)
+
+    with all_locked():
+        list(gauges.collect())
+        first = gauges._reader
+        list(gauges.collect())
+        second = gauges._reader
+        both_wait = first.is_alive() and second.is_alive()
+    for reader in (first, second):
+        reader.join(20)
+
+    assert both_wait
+    assert first is not second
+
+
 class all_locked:  # noqa: N801  # a context manager
     """Nobody can read our deliveries while the block runs."""
 

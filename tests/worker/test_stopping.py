@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +22,7 @@ from tests.waiting import eventually
 from . import innocents
 from .conftest import Worker, celery_worker_on, running
 from .courts import Court, all_slots_work
+from .test_effects_worker import children_of
 
 pytestmark = [
     pytest.mark.django_db(transaction=True, databases=["default", "other"]),
@@ -59,13 +59,6 @@ def two_at_work(outside, **options) -> Court:
     court.owe(innocents.nap, 2)
     eventually(lambda: court.runs().total() == 2, within=30)
     return court
-
-
-def children_of(worker: Worker) -> list[int]:
-    found = subprocess.run(
-        ["ps", "-o", "pid=", "--ppid", str(worker.pid)], capture_output=True, text=True, check=True
-    )
-    return [int(pid) for pid in found.stdout.split()]
 
 
 class TestCelery:

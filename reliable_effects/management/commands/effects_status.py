@@ -13,8 +13,12 @@ from django.core.management.base import BaseCommand, CommandParser
 from ...clock import spoken
 from ...conf import settings
 from ...reconcile.findings import Finding
+from ...reconcile.models import Tier
 from ...watch import rules, status
+from ...watch.looking import Looks
 from ...watch.status import Database, shown
+
+_PATIENCE = 5.0  # seconds for all databases: a monitor that waits for one that hangs says nothing
 
 
 class Command(BaseCommand):
@@ -39,7 +43,10 @@ class Command(BaseCommand):
     def handle(self, **options: Any) -> None:
         seconds = options["late_after"]
         late_after = None if seconds is None else timedelta(seconds=seconds)
-        databases = [status.of(alias, late_after=late_after) for alias in settings().databases]
+        databases = [
+            asked if asked.problem else status.of(asked.alias, late_after=late_after)
+            for asked in Looks(status.can_be_read).at(settings().databases, _PATIENCE)
+        ]
         needs = rules.needs_a_person(databases)
         carried_by = status.transport()
         if carried_by.startswith("broken"):
@@ -124,13 +131,13 @@ def _jobs(database: Database) -> list[str]:
 def _debts(database: Database) -> list[str]:
     rows = [
         (
-            "owed to " + debts.effect,
+            f"owed to {debts.effect}{', recent' if debts.tier == Tier.RECENT else ''}",
             _ago(debts.age, "never"),
             *(
                 str(debts.found.get(kind, 0))
                 for kind in (Finding.UNACCOUNTED, Finding.CONTRADICTION)
             ),
-            "FAILED" if debts.problem else "",
+            "FAILED" if debts.problem else "OVERDUE" if debts.is_overdue else "",
         )
         for debts in database.debts
     ]

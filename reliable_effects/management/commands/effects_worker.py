@@ -1,4 +1,4 @@
-"""Run deliveries and sweeps in this process and its children: no broker, no Celery."""
+"""Run deliveries and sweeps in children of this process: no broker, no Celery."""
 
 from __future__ import annotations
 

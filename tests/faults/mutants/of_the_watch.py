@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from tests.faults.mutants.mutant import Mutant, mutant
 
-_ALERTS, _CHANNELS, _HEALTH = "watch/alerts.py", "watch/channels.py", "watch/health.py"
+_ALERTS, _CHANNELS, _LOOKING = "watch/alerts.py", "watch/channels.py", "watch/looking.py"
 _TESTS = "watch/test_alerts.py::"
 
 WATCH: tuple[Mutant, ...] = (
     mutant(
         "an alert is told by whoever sees it",
         "P7: a fleet of twenty writes twenty mails",
-        (_ALERTS, "return due.update(last_told_at=DbNow(), **to_all) == 1",
-         "due.update(last_told_at=DbNow(), **to_all)\n    return True"),
+        (_ALERTS, "return due.update(last_tried_at=DbNow(), **to_all) == 1",
+         "due.update(last_tried_at=DbNow(), **to_all)\n    return True"),
         by=(_TESTS + "test_who_saw_that_an_alert_is_untold_and_came_second_tells_nothing",),
         on="postgres",
     ),
@@ -43,7 +43,7 @@ WATCH: tuple[Mutant, ...] = (
     mutant(
         "a stranger makes the health view ask the databases",
         "R5: anybody can load them",
-        (_HEALTH, "if alias not in _looks or not _looks[alias].is_fresh:", "if True:"),
+        (_LOOKING, "if look is None or look.age > (GIVEN_UP if look.hangs else self._fresh_for):", "if True:"),
         by=("watch/test_health.py::test_who_asks_often_costs_no_more",),
     ),
 )  # fmt: skip
