@@ -8,22 +8,17 @@ decided is not touched, and no event is fanned out again.
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
-from uuid import UUID, uuid4
 
 from django.db import transaction
-from django.db.models import F, Model, QuerySet
+from django.db.models import F, Model
 
 from ..clock import DbNow, in_utc, read_clock
-from ..conf import settings
 from ..effects.effect import Effect
-from ..effects.keys import new_event_id
-from ..effects.owed import ONCE
 from ..effects.payloads import BLANKED
 from ..outbox import tell
 from ..outbox.insert import insert_where_free
@@ -31,6 +26,7 @@ from ..outbox.models import Delivery, OutboxEvent
 from ..outbox.reconnect import mend as mend_connection
 from ..outbox.states import Flag, Notes, Reason, State, noted
 from .classify import Found, Standing
+from .events import events_for, unexpired
 from .findings import Finding
 from .models import RESTS
 from .owing import ask_again, query_of
@@ -151,7 +147,7 @@ def _promise(
     wanted = {
         key: found for key, found in debts.items() if key == found.owing.key and key not in standing
     }
-    events = _events_for(effect, using, list(wanted.values()), still)
+    events = events_for(effect, using, list(wanted.values()), still)
     can_verify = effect.verify is not None
     insert_where_free(
         using,
@@ -177,7 +173,7 @@ def _give_events(
     effect: Effect[Any, Any], using: str, orphans: Sequence[Found], still: dict[str, Model]
 ) -> list[Found]:
     free = _free(using, orphans)
-    events = _events_for(effect, using, free, still)
+    events = events_for(effect, using, free, still)
     again = State.PENDING if effect.verify is None else State.UNCERTAIN
     changed = []
     for found in free:
@@ -197,7 +193,7 @@ def _reopen(
     effect: Effect[Any, Any], using: str, ended: Sequence[Found], still: dict[str, Model]
 ) -> list[Found]:
     free = _free(using, ended)
-    events = _events_for(effect, using, _without_use(effect, using, free), still)
+    events = events_for(effect, using, _without_use(effect, using, free), still)
     changed = []
     for found in free:
         row = _row(found)
@@ -235,7 +231,7 @@ def _without_use(effect: Effect[Any, Any], using: str, found: Sequence[Found]) -
     """Those whose event is of no use any more: lost, forgotten, or older than the effect allows."""
     ids = {_row(each).event_id for each in found}
     events = OutboxEvent.objects.using(using).filter(pk__in=ids).exclude(version=BLANKED)
-    useful = set(_unexpired(effect, using, events).values_list("pk", flat=True))
+    useful = set(unexpired(effect, using, events).values_list("pk", flat=True))
     return [each for each in found if _row(each).event_id not in useful]
 
 
@@ -263,66 +259,3 @@ def _anew(row: Standing, counter: str = "") -> dict[str, Any]:
         "reason": "",
         "notes": notes,
     }
-
-
-def _events_for(
-    effect: Effect[Any, Any], using: str, found: Sequence[Found], subjects: dict[str, Model]
-) -> dict[str, UUID]:
-    """The newest event of each subject that will do; where there is none, one that is made up."""
-    event = effect.event
-    rows = (
-        OutboxEvent.objects.using(using)
-        .filter(
-            subject_model__in=(event.subject_label, *event.subject_aliases),
-            subject_pk__in=[each.owing.pk for each in found],
-            name__in={event.name, *event.aliases, effect.name, *effect.aliases},
-        )
-        .exclude(version=BLANKED)
-    )  # its payload was forgotten at somebody's request
-    since = {each.owing.pk: _instant(each.owing.since) for each in found}
-    one_debt = query_of(effect).debt is ONCE
-    newest: dict[str, UUID] = {}
-    columns = _unexpired(effect, using, rows).order_by("emitted_at", "pk")
-    for pk, emitted_at, event_id in columns.values_list("subject_pk", "emitted_at", "pk"):
-        began = since.get(pk)
-        # Of several debts of one subject, an older event tells of another.
-        if one_debt or began is None or in_utc(emitted_at) >= began:
-            newest[pk] = event_id
-    lost = [each.owing.pk for each in found if each.owing.pk not in newest]
-    made = [_made_up(effect, pk, subjects[pk], since[pk]) for pk in lost]
-    OutboxEvent.objects.using(using).bulk_create(made)
-    return newest | {row.subject_pk: row.pk for row in made}
-
-
-def _unexpired(
-    effect: Effect[Any, Any], using: str, events: QuerySet[OutboxEvent]
-) -> QuerySet[OutboxEvent]:
-    """Those because of which *effect* may still run."""
-    if effect.expires_after is None:
-        return events
-    return events.filter(emitted_at__gt=read_clock(using) - effect.expires_after)
-
-
-def _made_up(
-    effect: Effect[Any, Any], pk: str, subject: Model, since: datetime | None
-) -> OutboxEvent:
-    event, owed = effect.event, query_of(effect)
-    payload = owed.payload(subject) if owed.payload is not None else None
-    return OutboxEvent(
-        id=new_event_id(),
-        name=event.name,
-        version=event.version,
-        subject_model=event.subject_label,
-        subject_pk=pk,
-        payload=json.loads(event.codec.dump(payload, settings().payload_limit)),
-        correlation=uuid4(),
-        source="reconcile",
-        # As old as the debt, so that what expires does so when it would have.
-        emitted_at=since or DbNow(),
-    )
-
-
-def _instant(since: Any) -> datetime | None:
-    if since is None or isinstance(since, datetime):
-        return in_utc(since) if since else None
-    return datetime.combine(since, time(), UTC)
