@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from ...conf import settings
 from ...outbox.forget import Forgotten, forget, named
+from ..person import agrees, who
 
 _NAMED = 20  # deliveries, one by one
 
@@ -44,13 +44,17 @@ class Command(BaseCommand):
             raise CommandError("--why is empty; say why, for whoever reads the log.")
         # All of them are looked up before the first is touched.
         wanted = [pair for subject in options["subject"] for pair in _found(subject, aliases)]
-        asked = {"why": options["why"], "by": _who(), "even_pending": options["even_pending"]}
+        asked = {
+            "why": options["why"],
+            "by": who("effects_forget"),
+            "even_pending": options["even_pending"],
+        }
         told = [forget(s, using=alias, dry_run=True, **asked) for alias, s in wanted]
         for (alias, subject), forecast in zip(wanted, told, strict=True):
             self._say(alias, subject, forecast)
         if options["dry_run"] or not any(map(_changes, told)):
             self.stdout.write("Nothing was changed.")
-        elif not options["yes"] and not self._agreed():
+        elif not options["yes"] and not agrees("This cannot be undone. Forget them?"):
             raise CommandError("Not confirmed; nothing was changed.")
         else:
             told = [forget(s, using=alias, **asked) for alias, s in wanted]
@@ -87,13 +91,6 @@ class Command(BaseCommand):
             if share.left:
                 self.stdout.write(f"{share.left:>7}  {table} left alone")
 
-    def _agreed(self) -> bool:
-        try:
-            answer = input("This cannot be undone. Forget them? [y/N] ")
-        except EOFError:
-            return False  # nobody is there to answer
-        return answer.strip().lower() in ("y", "yes")
-
 
 def _found(subject: str, aliases: Sequence[str]) -> list[tuple[str, str]]:
     """Where *subject* is known: a model that is gone may have left rows on one database only."""
@@ -113,10 +110,3 @@ def _found(subject: str, aliases: Sequence[str]) -> list[tuple[str, str]]:
 def _changes(forgotten: Forgotten) -> int:
     others = sum(share.blanked for share in forgotten.others.values())
     return forgotten.events + forgotten.attempts + forgotten.notes + forgotten.cancelled + others
-
-
-def _who() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container's user without a name
-        return "effects_forget"

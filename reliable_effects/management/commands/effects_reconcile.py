@@ -17,6 +17,7 @@ from ...reconcile.by_hand import Survey, mend_all, span_since, survey
 from ...reconcile.findings import Finding
 from ...reconcile.owing import Span
 from ...reconcile.sweeps import owed_effects
+from ..person import agrees
 
 Surveys = dict[str, tuple[Effect[Any, Any], Span, Survey]]
 
@@ -74,7 +75,7 @@ class Command(BaseCommand):
         if options["dry_run"] or not wanted:
             self.stdout.write("Nothing was changed.")
             return
-        if not options["yes"] and not _agreed(wanted):
+        if not options["yes"] and not agrees(f"Promise or reopen {wanted:,}?"):
             raise CommandError("Not confirmed; nothing was changed.")
         for effect, span, known in surveys.values():
             if known.to_mend:
@@ -149,10 +150,3 @@ def _instant(text: str | None) -> datetime | None:
     if found is None:
         raise CommandError(f"--since {text!r} is no instant; write 2026-11-28 or 2026-11-28T14:00.")
     return found if timezone.is_aware(found) else timezone.make_aware(found)
-
-
-def _agreed(wanted: int) -> bool:
-    try:
-        return input(f"Promise or reopen {wanted:,}? [y/N] ").strip().lower() in ("y", "yes")
-    except EOFError:
-        return False  # nobody is there to answer

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -12,6 +11,7 @@ from ...effects.registry import registry
 from ...outbox import remedy
 from ...outbox.models import Delivery, DeliveryQuerySet
 from ...outbox.states import REDRIVABLE, Reason, State
+from ..person import agrees, who
 
 _CHUNK = 500
 _STATES = {state.name.lower(): state for state in REDRIVABLE}
@@ -56,10 +56,14 @@ class Command(BaseCommand):
         if options["dry_run"] or not expected:
             self.stdout.write("Nothing was changed.")
             return
-        if not options["yes"] and not self._agreed(expected):
+        if not options["yes"] and not agrees(f"Redrive {expected} deliveries?"):
             raise CommandError("Not confirmed; nothing was changed.")
         changed = sum(
-            len(remedy.redrive(remedy.of(alias, chunk), by=_who(), why=options["why"]))
+            len(
+                remedy.redrive(
+                    remedy.of(alias, chunk), by=who("effects_redrive"), why=options["why"]
+                )
+            )
             for chunk in (ids[start : start + _CHUNK] for start in range(0, len(ids), _CHUNK))
         )
         self.stdout.write(self.style.SUCCESS(f"{changed} redriven."))
@@ -72,12 +76,6 @@ class Command(BaseCommand):
             standing = f"{group.state.label} {group.reason}".strip()
             self.stdout.write(f"{group.count:>7}  {group.effect}  {standing}  {what}")
         return sum(group.count for group in told if not group.left_alone)
-
-    def _agreed(self, expected: int) -> bool:
-        try:
-            return input(f"Redrive {expected} deliveries? [y/N] ").strip().lower() in ("y", "yes")
-        except EOFError:
-            return False  # nobody is there to answer
 
 
 def _chosen(alias: str, options: dict[str, Any]) -> DeliveryQuerySet:
@@ -93,10 +91,3 @@ def _chosen(alias: str, options: dict[str, Any]) -> DeliveryQuerySet:
         names = (known.name, *known.aliases) if known else (options["effect"],)
         rows = rows.filter(effect__in=names)
     return rows
-
-
-def _who() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container's user without a name
-        return "effects_redrive"
