@@ -8,7 +8,7 @@ from typing import Any
 from django.core.checks import CheckMessage, register
 from django.core.exceptions import FieldDoesNotExist
 from django.db import DEFAULT_DB_ALIAS
-from django.db.models import DateField, Model
+from django.db.models import DateField
 
 from ..effects.effect import Effect
 from ..effects.event import Event
@@ -58,7 +58,7 @@ def _effect(effect: Effect[Any, Any]) -> Iterator[CheckMessage]:
 
 
 def _shape_of_the_query(effect: Effect[Any, Any]) -> Iterator[CheckMessage]:
-    owed, model = effect.owed_query, _model_of(effect)
+    owed, model = effect.owed_query, effect.event.known_model
     if owed is None or model is None:
         return
     try:
@@ -67,13 +67,6 @@ def _shape_of_the_query(effect: Effect[Any, Any]) -> Iterator[CheckMessage]:
         yield found("E076", str(error), f"return {model.__name__}.objects.filter(…)")
     except Exception:  # noqa: BLE001, S110  # it may want a request, or rows: a walk will tell
         pass
-
-
-def _model_of(effect: Effect[Any, Any]) -> type[Model] | None:
-    try:
-        return effect.event.model
-    except (LookupError, ValueError):  # E071 says it
-        return None
 
 
 def _is_date(effect: Effect[Any, Any], since: str) -> bool:

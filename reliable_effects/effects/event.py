@@ -108,6 +108,14 @@ class Event(Generic[S, P]):
         return apps.get_model(self.subject) if self.subject else None
 
     @property
+    def known_model(self) -> type[Model] | None:
+        """The same; None also where no app has it, which a system check tells."""
+        try:
+            return self.model
+        except (LookupError, ValueError):
+            return None
+
+    @property
     def subject_label(self) -> str:
         """What rows say of the subject's model; "" for an event about no row."""
         return self.subject.lower() if self.subject else ""

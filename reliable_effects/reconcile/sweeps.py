@@ -12,7 +12,6 @@ from time import monotonic
 from typing import Any
 
 from django.db import router
-from django.db.models import Model
 
 from ..clock import in_utc
 from ..conf import settings
@@ -57,16 +56,9 @@ def owed_effects(using: str) -> list[Effect[Any, Any]]:
         effect
         for effect in registry.effects()
         if effect.owed_query is not None
-        and (model := _model_of(effect)) is not None
+        and (model := effect.event.known_model) is not None
         and (router.allow_migrate_model(using, model) or router.db_for_write(model) == using)
     ]
-
-
-def _model_of(effect: Effect[Any, Any]) -> type[Model] | None:
-    try:
-        return effect.event.model
-    except (LookupError, ValueError):  # a system check says so
-        return None
 
 
 def _fan_out(using: str, tier: Tier) -> Swept:
