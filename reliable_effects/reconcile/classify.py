@@ -8,7 +8,7 @@ and to be owed all the same is asked for once more.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import date, datetime, time
+from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -21,6 +21,7 @@ from ..effects.owed import ONCE
 from ..outbox.models import Delivery, DeliveryQuerySet, OutboxEvent
 from ..outbox.states import Reason, State
 from .findings import Finding
+from .models import instant_of
 from .owing import Owing, ask_again, query_of
 
 # Keys looked for in one statement. For thousands PostgreSQL reads the whole table, and MariaDB
@@ -154,11 +155,8 @@ def _asked_again(effect: Effect[Any, Any], using: str, found: list[Found]) -> li
 
 
 def _ended_before(row: Standing, since: Any) -> bool:
-    if row.finished_at is None or since is None:
-        return False
-    if not isinstance(since, datetime):
-        since = datetime.combine(since, time()) if isinstance(since, date) else since
-    return in_utc(row.finished_at) < in_utc(since)
+    began = instant_of(since)
+    return row.finished_at is not None and began is not None and in_utc(row.finished_at) < began
 
 
 def _precedence(row: Standing) -> tuple[bool, float]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from datetime import UTC, datetime, time
+from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -22,6 +22,7 @@ from ..effects.owed import ONCE
 from ..effects.payloads import BLANKED
 from ..outbox.models import OutboxEvent
 from .classify import Found
+from .models import instant_of
 from .owing import query_of
 
 
@@ -39,7 +40,7 @@ def events_for(
         )
         .exclude(version=BLANKED)
     )  # its payload was forgotten at somebody's request
-    since = {each.owing.pk: _instant(each.owing.since) for each in found}
+    since = {each.owing.pk: instant_of(each.owing.since) for each in found}
     one_debt = query_of(effect).debt is ONCE
     newest: dict[str, UUID] = {}
     columns = unexpired(effect, using, rows).order_by("emitted_at", "pk")
@@ -80,9 +81,3 @@ def _made_up(
         # As old as the debt, so that what expires does so when it would have.
         emitted_at=since or DbNow(),
     )
-
-
-def _instant(since: Any) -> datetime | None:
-    if since is None or isinstance(since, datetime):
-        return in_utc(since) if since else None
-    return datetime.combine(since, time(), UTC)

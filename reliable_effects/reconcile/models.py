@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 from django.db import models
@@ -114,3 +114,10 @@ RESTS: tuple[timedelta, ...] = (timedelta(hours=1), timedelta(days=1), timedelta
 def day_of(since: Any) -> date | None:
     """The day in UTC of a date or an instant; None where nobody knows since when it is owed."""
     return in_utc(since).date() if isinstance(since, datetime) else since
+
+
+def instant_of(since: Any) -> datetime | None:
+    """The same as an instant: of a date its beginning, in UTC."""
+    if since is None or isinstance(since, datetime):
+        return in_utc(since) if since else None
+    return datetime.combine(since, time(), UTC)
