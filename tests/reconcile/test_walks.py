@@ -13,7 +13,7 @@ from reliable_effects.clock import moved
 from reliable_effects.outbox.heartbeat import Turn
 from reliable_effects.outbox.models import Delivery, Sweep
 from reliable_effects.outbox.sweeps import sweep, sweep_all
-from reliable_effects.reconcile import owing, walk
+from reliable_effects.reconcile import owing, sweeps, walk
 from reliable_effects.reconcile.models import Tier, Walk
 from reliable_effects.reconcile.sweeps import (
     RECONCILE,
@@ -180,19 +180,15 @@ def test_a_query_that_the_database_refuses_keeps_no_other_from_its_turn(make_owe
     assert reconcile("default", TURN).done == 1
 
 
-def test_a_long_walk_keeps_no_other_from_its_turn(make_owed, monkeypatch):
+def test_a_long_walk_keeps_no_other_from_its_turn(make_owed):
     """Who was looked at longest ago comes first."""
-    from reliable_effects.reconcile import sweeps  # noqa: PLC0415
-
-    monkeypatch.setattr(sweeps, "_BOUND", -1.0)
-    effects = [make_owed(name=f"test.{name}") for name in "abc"]
-    monkeypatch.setattr(sweeps, "owed_effects", lambda _: effects)
+    for name in "abc":
+        make_owed(name=f"test.{name}")
     for _ in range(7):
         an_order()
 
-    # The bound is over before the first, so each turn is given to one by hand.
     order = []
-    for _ in range(4):
+    for _ in range(4):  # each turn is over after one chunk of one effect
         first = sweeps._longest_waiting_first("default", Tier.ALL)[0]
         order.append(first.name)
         due = walk.due_walk(first, "default", Tier.ALL)
