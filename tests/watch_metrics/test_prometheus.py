@@ -12,6 +12,7 @@ import pytest
 from django.core.management import call_command
 from django.db import connection, transaction
 from django.test import RequestFactory
+from prometheus_client import CollectorRegistry
 
 from reliable_effects import Poison, Skip, Uncertain, signals
 from reliable_effects.clock import DbNow
@@ -19,8 +20,8 @@ from reliable_effects.outbox import remedy, settle
 from reliable_effects.outbox.models import Delivery, Sweep
 from reliable_effects.outbox.run import run
 from reliable_effects.outbox.states import State
-from reliable_effects.watch import prometheus
-from reliable_effects.watch.prometheus import Standing
+from reliable_effects.watch.prometheus import counting
+from reliable_effects.watch.prometheus.standing import Standing
 from tests.outbox.conftest import (
     an_event,
     carry_out,
@@ -158,7 +159,7 @@ def test_an_exporter_that_cannot_write_fails_no_effect(make_effect, monkeypatch,
             raise OSError("No space left on device")
 
     for name in ("RUN", "DUE_TO_START", "DELIVERED"):
-        monkeypatch.setattr(prometheus, name, FullDisk())
+        monkeypatch.setattr(counting, name, FullDisk())
     row = pending_delivery(make_effect())
 
     carry_out(row)
@@ -209,7 +210,7 @@ class Registry:
     """A registry with gauges of its own, read with the exporter's text."""
 
     def __init__(self, **options: float) -> None:
-        self.registry = prometheus.CollectorRegistry()
+        self.registry = CollectorRegistry()
         self.registry.register(Standing(**options))
 
     def read(self):
