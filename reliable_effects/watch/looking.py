@@ -15,6 +15,7 @@ from django.db import connections
 
 from .status import Database
 
+NO_ANSWER = "no answer in time"
 GIVEN_UP = 60.0  # seconds; then a look that hangs is followed by another
 
 Read = Callable[[str], Database]
@@ -79,7 +80,7 @@ class Look:
     def result(self, until: float) -> Database:
         if self.thread is not None:
             self.thread.join(max(until - time.monotonic(), 0))
-        return self._database or Database(alias=self.alias, problem="no answer in time")
+        return self._database or Database(alias=self.alias, problem=NO_ANSWER)
 
     def _run(self, read: Read) -> None:
         try:

@@ -20,6 +20,7 @@ from reliable_effects.effects.registry import registry
 from reliable_effects.outbox.heartbeat import CLAIMS
 from reliable_effects.outbox.models import Delivery, Sweep
 from reliable_effects.schedule.models import ScheduledJob
+from reliable_effects.watch import doctor
 from tests.outbox.conftest import (
     an_event,
     make_effect,  # noqa: F401  # a fixture
@@ -29,7 +30,7 @@ from tests.outbox.conftest import (
 )
 from tests.shop.events import order_seen
 from tests.shop.models import Order
-from tests.watch.conftest import HOUR, MINUTE, ago, all_have_swept
+from tests.watch.conftest import HOUR, MINUTE, ago, all_have_swept, hangs
 
 pytestmark = pytest.mark.django_db
 
@@ -63,6 +64,19 @@ def test_a_healthy_project_is_told_its_facts_and_ends_with_0():
     for fact in ("its clock and ours agree", "every migration is applied", "every sweep has run",
                  "every effect in its rows is known", "last claimed from", "Django "):  # fmt: skip
         assert fact in told
+
+
+@pytest.mark.django_db(transaction=True, databases=["default", "other"])
+def test_a_database_that_never_answers_keeps_no_fact_of_another(settings, monkeypatch):
+    """Whoever runs the doctor has a reason, and that may be it."""
+    settings.RELIABLE_EFFECTS = {"TRANSPORT": "none", "DATABASES": ["other", "default"]}
+    monkeypatch.setattr(doctor, "_PATIENCE", 2.0)  # the other one answers within it
+    for _ in hangs("other"):
+        told = wrong()
+        fine = wrong("fine")
+
+    assert told == ["database other: no answer in time"]
+    assert "database default: every sweep has run lately" in fine
 
 
 def test_people_read_what_is_wrong_and_what_to_do():

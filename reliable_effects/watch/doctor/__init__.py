@@ -1,8 +1,8 @@
 """
 Facts that system checks cannot see, for they are in databases, brokers and rows.
 
-In: the project as it is deployed. Out: facts, each with how bad it is and what to do next. Every
-question is bounded, and one that cannot be answered stops no other.
+In: the project as it is deployed. Out: facts, each with how bad it is and what to do next. One
+question that cannot be answered stops no other, nor does a database that never answers.
 """
 
 from __future__ import annotations
@@ -12,21 +12,27 @@ from typing import Any
 
 from ...conf import settings
 from .. import status
+from ..looking import NO_ANSWER, Looks
 from . import broker, databases, debts, names, versions
 from .fact import Fact, Severity
 
 __all__ = ["Fact", "Severity", "examine"]
 
+_PATIENCE = 5.0  # seconds for all databases
+
 
 def examine() -> Iterator[Fact]:
     """Everything but payloads, which take as long as there are rows: see `payloads`."""
-    readings = {alias: status.of(alias) for alias in settings().databases}
+    asked = Looks(status.can_be_read).at(settings().databases, _PATIENCE)
+    readings = {look.alias: look if look.problem else status.of(look.alias) for look in asked}
     yield from _asked("versions", versions.examine)
     yield from _asked("broker", broker.examine, list(readings.values()))
     for alias, reading in readings.items():
         about = f"database {alias}"
         if reading.problem:
             yield Fact(Severity.WRONG, about, reading.problem, _READABLE.format(alias))
+            if reading.problem == NO_ANSWER:
+                continue  # nor would it answer what else we have to ask
             # Where it can be reached, the migrations may say why.
         yield from _asked(about, databases.examine, alias)
         if not reading.problem:
