@@ -73,7 +73,7 @@ def run(
 
     def attempt(case: Case) -> Result:
         lane = client.below(f"/lanes/{uuid.uuid4().hex[:12]}") if has_lanes else client
-        return _attempt(case, Trial(lane, options))
+        return _attempt(case, Trial(lane, options, has_lanes))
 
     def keep(result: Result) -> None:
         results[result.case.id] = result

@@ -61,7 +61,7 @@ def _sleep_until(instant: float) -> None:
 def store_down(t: Trial) -> None:
     if not t.options.store_down:
         raise NotOffered("a server without its store (--store-down URL)")
-    away = Trial(type(t.client)(t.options.store_down, t.client.timeout), t.options, t.checks)
+    away = Trial(type(t.client)(t.options.store_down, t.client.timeout), t.options, checks=t.checks)
     before = away.count()
     answer = away.post("/echo", away.key())
     t.expect_problem(answer, 503, "store-unavailable", "a request while the store is away")
