@@ -1,4 +1,4 @@
-"""The servers start once for all tests of a database."""
+"""The servers start once for the tests that need them, and are gone before other tests run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.services import MariaDB, Postgres
 _VARIABLES = {"postgres": Postgres.variable, "mariadb": MariaDB.variable}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def fixture_servers(
     django_db_setup: None,  # noqa: ARG001  # so it counts as a test of this database
     tmp_path_factory: pytest.TempPathFactory,
@@ -25,6 +25,6 @@ def fixture_servers(
         yield made
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def on_each(fixture_servers: Stage) -> dict[Variant, list[Result]]:
     return fixture_servers.run_six_on_each()

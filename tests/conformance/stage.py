@@ -104,6 +104,8 @@ def stage(kind: str, url: str, folder: Path) -> Iterator[Stage]:
             cut()
             made.without_store = without.url
             yield made
+            for server in [*made.servers.values(), without]:
+                server.kill()  # they have nothing to tidy up, and would take seconds for it
 
 
 def _folder(name: str, first: Path, folder: Path) -> Path:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from threading import Barrier
 
-from ..case import NOT_PUBLIC, Trial, case, marks, problem_code
+from ..case import NOT_PUBLIC, Trial, case, problem_code
 from ..client import Answer
 
 _SLOW = "/slow?ms=1500"
@@ -45,10 +45,10 @@ def twenty(t: Trial) -> None:
         return t.post("/slow?ms=100", key)
 
     answers = t.at_once(*[call] * _MANY)
-    ran = [a for a in answers if a.status == 200 and not marks(a)]
-    others = [a for a in answers if a.status != 409 and not (a.status == 200 and marks(a))]
-    t.expect("answers that are no conflict and no replay", len(others), 1)
-    t.expect("runs that were answered", len(ran), 1)
+    statuses = sorted({answer.status for answer in answers})
+    # Who did not run may be told the answer or to come back; whether replays are marked is I03's.
+    is_fine = statuses in ([200], [200, 409])
+    t.expect_that("statuses of the answers", is_fine, "200, the others 200 or 409", str(statuses))
     t.expect_runs(1)
 
 
