@@ -70,10 +70,8 @@ def rendered(response: Any) -> HttpResponseBase:
 def _body(response: HttpResponseBase, options: Idempotency) -> bytes | None:
     if response.streaming or options.store_body is False:
         return None
-    if callable(options.store_body):
-        body = options.store_body(response)
-    else:
-        body = response.content  # type: ignore[attr-defined]  # it is no stream
+    redact = options.store_body
+    body: bytes = redact(response) if callable(redact) else response.content  # type: ignore[attr-defined]  # no stream
     return body if len(body) <= settings().idempotency_response_limit else None
 
 

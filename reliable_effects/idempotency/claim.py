@@ -111,52 +111,46 @@ def claim(request: Request, *, admit: Callable[[], None] = lambda: None) -> Answ
         if isinstance(answer, Refused | Unsure):
             return answer
         # Written at most once by us, since both are fenced; read again, since we may not know.
-        surely(request.using, answer(token), after_doubt=lambda: None, patience=PATIENCE)
+        surely(request.using, answer, after_doubt=lambda: None, patience=PATIENCE)
     return Refused(problems.CONFLICT, 1)
 
 
-_Write = Callable[[int], Callable[[], Any]]
+_Write = Callable[[], object]
 
 
 def _answer(request: Request, rows: Sequence[IdempotencyRecord], token: int) -> Answer | _Write:
-    """What *rows* say, or what to write next."""
+    """What *rows* say, or what to write before they are read again."""
     mine = next((row for row in rows if row.token == token), None)
-    others = [row for row in rows if row is not mine and not _is_free(row)]
-    if mine is not None and not others:
-        if mine.state != RecordState.IN_PROGRESS:  # taken from us already, after a long pause
-            return Refused(problems.CONFLICT, 1)
-        return Claimed(request.using, mine.pk, token, mine.key, request.options)
-    if mine is not None:
+    standing = [row for row in rows if row is not mine and not _is_free(row)]
+    if mine is not None and standing:
         # Under two secrets the unique key does not decide. Whoever sees another gives way.
-        return lambda _: _given_up(request.using, mine)
-    if not rows:
-        return lambda token: _inserted(request, token)
-    row = (others or rows)[0]
-    if not others:
-        return lambda token: _taken_over(request, row, token)
-    # Before the state: what another request got says nothing about this one.
+        return _given_up(request.using, mine)
+    if mine is not None:
+        if mine.state == RecordState.IN_PROGRESS:
+            return Claimed(request.using, mine.pk, token, mine.key, request.options)
+        return Refused(problems.CONFLICT, 1)  # settled by somebody, after a long pause of ours
+    if standing:
+        return _of_another(request, standing[0], token)
+    return _taken_over(request, rows[0], token) if rows else _inserted(request, token)
+
+
+def _of_another(request: Request, row: IdempotencyRecord, token: int) -> Answer | _Write:
+    # Before the state: what became of another request says nothing about this one.
     if not is_request(request.material, row.fingerprint):
         return Refused(problems.FINGERPRINT_MISMATCH)
+    left = in_utc(row.lease_expires_at) - _now(row)
     match RecordState(row.state):
         case RecordState.DONE:
             return _kept(row)
         case RecordState.UNCERTAIN:
             return Unsure(row.pk, row.token)
+        case _ if left > timedelta(0):
+            return Refused(problems.CONFLICT, math.ceil(left.total_seconds()))
+        case _ if row.foreign:
+            why = "its lease ended without an answer"
+            return lambda: leave_uncertain(request.using, row.pk, row.token, why)
         case _:
-            return _of_one_in_progress(request, row)
-
-
-def _of_one_in_progress(request: Request, row: IdempotencyRecord) -> Answer | _Write:
-    left = in_utc(row.lease_expires_at) - _now(row)
-    if left > timedelta(0):
-        return Refused(problems.CONFLICT, math.ceil(left.total_seconds()))
-    if row.foreign:
-        return lambda _: (
-            lambda: leave_uncertain(
-                request.using, row.pk, row.token, "its lease ended, and nobody knows how it went"
-            )
-        )
-    return lambda token: _taken_over(request, row, token)
+            return _taken_over(request, row, token)
 
 
 def _kept(row: IdempotencyRecord) -> Kept | Refused:
@@ -188,7 +182,7 @@ def _rows(request: Request) -> list[IdempotencyRecord]:
     return list(found.annotate(now=DbNow()).order_by("pk"))
 
 
-def _inserted(request: Request, token: int) -> Callable[[], Any]:
+def _inserted(request: Request, token: int) -> _Write:
     record = IdempotencyRecord(
         scope=request.identity.scope, key=request.keys[0], **_columns(request, token)
     )
@@ -196,7 +190,7 @@ def _inserted(request: Request, token: int) -> Callable[[], Any]:
     return lambda: rows.bulk_create([record], ignore_conflicts=True)
 
 
-def _taken_over(request: Request, row: IdempotencyRecord, token: int) -> Callable[[], Any]:
+def _taken_over(request: Request, row: IdempotencyRecord, token: int) -> _Write:
     seen = IdempotencyRecord.objects.using(request.using).filter(
         pk=row.pk, token=row.token, state=row.state
     )
@@ -211,7 +205,7 @@ def _taken_over(request: Request, row: IdempotencyRecord, token: int) -> Callabl
     )  # fmt: skip
 
 
-def _given_up(using: str, row: IdempotencyRecord) -> Callable[[], Any]:
+def _given_up(using: str, row: IdempotencyRecord) -> _Write:
     mine = IdempotencyRecord.objects.using(using).filter(pk=row.pk, token=row.token)
     return mine.delete
 

@@ -8,14 +8,16 @@ today's checks.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from functools import wraps
 from typing import Any, TypeVar, overload
 
 from asgiref.sync import iscoroutinefunction
+from django.db import connections, transaction
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
-from .begin import begin, early_problem, wants_a_key
+from .begin import SAFE, begin, early_problem, wants_a_key
 from .execution import Execution
 from .handle import Handle
 from .options import Idempotency
@@ -68,7 +70,9 @@ def answer(
     """What *view* returns, or returned before."""
     request.idempotency = None  # type: ignore[attr-defined]  # ours
     if not wants_a_key(request, options):
-        return view()
+        is_atomic = is_atomic_without_key(request, using)
+        with transaction.atomic(using=using) if is_atomic else nullcontext():
+            return view()
     if (problem := early_problem(request, options)) is not None:
         return problem.answer()
     begun = begin(request, options, using, name)
@@ -78,9 +82,20 @@ def answer(
     execution.start()
     try:
         response = view()
-    except BaseException as error:  # noqa: BLE001  # whatever it is, the key must be let go
+    except BaseException as error:  # noqa: BLE001  # the key must be let go; it is raised again
         return execution.fail(error)
     return execution.end(response)
+
+
+def is_atomic_without_key(request: HttpRequest, using: str) -> bool:
+    """
+    Whether a request that has no key runs in a transaction.
+
+    One that may change something does, so that the view's code finds the same with a key and
+    without. Others do where ATOMIC_REQUESTS says so: we have kept Django's away.
+    """
+    is_asked_for: bool = connections[using].settings_dict["ATOMIC_REQUESTS"]
+    return request.method not in SAFE or is_asked_for
 
 
 def refuse_async(view: Any, name: str) -> None:

@@ -28,6 +28,7 @@ def identify(request: Any, options: Idempotency) -> Identity | None:
     *request* is one of Django's or of REST framework's, authenticated by now.
     """
     user = _user(request)
+    parts: tuple[str, ...] | None
     if options.scope is not None:
         whose = options.scope(request)
         if not isinstance(whose, str):

@@ -25,7 +25,7 @@ def done(
 ) -> bool:
     """It happened: no request runs the view again. Without its *answer* that is all they are told."""
     kept = (
-        {"status": None, "headers": [], "body": None, "omitted": True, "body_expires_at": None}
+        {"status": None, "headers": [], "body": None, "omitted": False, "body_expires_at": None}
         if answer is None
         else {
             "status": answer.status,

@@ -7,16 +7,16 @@ today's. Throttles are asked for what is no replay; a client that was throttled 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, ClassVar
 
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from ..idempotency.begin import begin, early_problem, wants_a_key
-from ..idempotency.decorator import mark_non_atomic, refuse_async
+from ..idempotency.decorator import is_atomic_without_key, mark_non_atomic, refuse_async
 from ..idempotency.execution import Execution
 from ..idempotency.handle import Handle
 from ..idempotency.options import Idempotency
@@ -40,7 +40,7 @@ class IdempotentMixin(APIView):
         return self.idempotency
 
     @classmethod
-    def as_view(cls, *args: Any, **kwargs: Any) -> Callable[..., HttpResponseBase]:
+    def as_view(cls, *args: Any, **kwargs: Any) -> Any:  # a viewset's takes its actions
         view = super().as_view(*args, **kwargs)
         for method in cls.http_method_names:
             refuse_async(getattr(cls, method, None), f"{cls.__qualname__}.{method}")
@@ -50,8 +50,9 @@ class IdempotentMixin(APIView):
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         request.idempotency = None  # type: ignore[attr-defined]  # ours
         self._execution = self._problem = None
-        if self._is_for_us(request):
-            self._problem = early_problem(request, self.get_idempotency())
+        if not self._is_for_us(request):
+            return self._dispatch_without_key(request, *args, **kwargs)
+        self._problem = early_problem(request, self.get_idempotency())
         try:
             response = super().dispatch(request, *args, **kwargs)
         except BaseException as error:
@@ -62,6 +63,18 @@ class IdempotentMixin(APIView):
             return response
         # An exception that REST framework has made a response of was to roll back, and does.
         return self._execution.end(response, roll_back=getattr(response, "exception", False))
+
+    def _dispatch_without_key(
+        self, request: HttpRequest, *args: Any, **kwargs: Any
+    ) -> HttpResponseBase:
+        using = self.idempotency.alias()
+        if not is_atomic_without_key(request, using):
+            return super().dispatch(request, *args, **kwargs)
+        with transaction.atomic(using=using):
+            response = super().dispatch(request, *args, **kwargs)
+            if getattr(response, "exception", False):
+                transaction.set_rollback(True, using=using)  # as with ATOMIC_REQUESTS
+            return response
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
