@@ -123,7 +123,9 @@ def _run(peer: Peer, python: Path, folder: Path, redis: str, ttl: float, *ids: s
         "server", peer.command(python, port), logs=folder, environment=told, ready=listens(port)
     )
     cases = sorted((c for c in CASES if not ids or c.id in ids), key=lambda case: case.id)
-    options = Options(ttl=ttl if ids else None, patience=_PATIENCE)
+    # One of them keeps JSON answers only, as its documentation says.
+    media_type = "application/json" if peer.is_asgi else "text/plain"
+    options = Options(media_type=media_type, ttl=ttl if ids else None, patience=_PATIENCE)
     with Fleet() as fleet:
         fleet.start(server)
         fleet.wait_until_ready()

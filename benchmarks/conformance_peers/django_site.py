@@ -46,7 +46,11 @@ settings.configure(
             # A view in a transaction, as both packages' users have it: else a handler that raises
             # keeps its row, and that would be the fixture's doing.
             "ATOMIC_REQUESTS": not _DRF,
-            "OPTIONS": {"timeout": 20},
+            # As for ours: else two writers at once end in "database is locked".
+            "OPTIONS": {
+                "timeout": 20,
+                **({"transaction_mode": "IMMEDIATE"} if django.VERSION >= (5, 1) else {}),
+            },
         }
     },
     CACHES={

@@ -23,6 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked = parser.parse_args(arguments)
     options = Options(
         header=asked.header,
+        media_type=asked.media_type,
         is_quoted=asked.quoted,
         ttl=asked.ttl,
         store_down=asked.store_down,
@@ -69,6 +70,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", default="", metavar="IDS", help="as I02,I21; all where left out")
     parser.add_argument("--json", action="store_true", help="all results as JSON, lines on stderr")
     parser.add_argument("--quoted", action="store_true", help="quote every key: a strict server")
+    parser.add_argument(
+        "--media-type", default="text/plain", metavar="TYPE", help="of bodies, as application/json"
+    )
     parser.add_argument("--ttl", type=float, metavar="SECONDS", help="how long /echo knows a key")
     parser.add_argument(
         "--store-down", default="", metavar="URL", help="the same server, its store out of reach"

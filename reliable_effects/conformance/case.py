@@ -28,6 +28,7 @@ class Options:
     """What the caller knows about the server."""
 
     header: str = "Idempotency-Key"
+    media_type: str = "text/plain"  # of bodies that say nothing else; they are JSON all the same
     is_quoted: bool = False  # send keys as Structured Field strings everywhere
     ttl: float | None = None  # seconds that /echo remembers keys, where that is short
     store_down: str = ""  # URL of such a server whose store cannot be reached
@@ -97,13 +98,14 @@ class Trial:
         self,
         target: str,
         key: Key = None,
-        body: bytes = b"payload-a",
+        body: bytes = b'"payload-a"',
         *,
-        content_type: str = "text/plain",
+        content_type: str = "",
         cookies: str = "",
         header: str = "",
     ) -> Answer:
-        headers = self.headers(key, content_type, cookies, header)
+        media_type = content_type or self.options.media_type
+        headers = self.headers(key, media_type, cookies, header)
         return self.client.send("POST", target, body, headers)
 
     def lose(self, target: str, key: Key) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -115,3 +116,14 @@ def test_what_cannot_be_run_is_told_in_one_line(arguments, words):
     assert ended.returncode == 2
     assert words in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_the_reference_lists_every_case_and_option():
+    """docs/reference/conformance.md is what people build their fixture from."""
+    page = (_ROOT / "docs/reference/conformance.md").read_text()
+
+    missing = [c.id for c in CASES if f"| {c.id} | {c.title} | {c.tier} |" not in page]
+    options = re.findall(r"^  (--[a-z-]+)", _command("--help").stdout, re.MULTILINE)
+    assert not missing
+    assert options
+    assert not [option for option in options if f"| `{option}" not in page]

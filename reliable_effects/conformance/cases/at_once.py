@@ -57,6 +57,6 @@ def other_body_meanwhile(t: Trial) -> None:
     key = t.key()
     original: Callable[[], Answer] = lambda: t.post(_SLOW, key)  # noqa: E731  # read as one line
     with t.under_way(original) as first:
-        t.expect_status("another body", t.post(_SLOW, key, b"payload-b"), 422)
+        t.expect_status("another body", t.post(_SLOW, key, b'"payload-b"'), 422)
     t.expect_status("the original", first.result(), 200)
     t.expect_runs(1)

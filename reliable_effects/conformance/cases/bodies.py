@@ -33,13 +33,18 @@ def large(t: Trial) -> None:
     _expect_omitted(t, t.post(target, key), first)
 
 
-@case("I40", "profile", "a stream is not kept, and does not run twice")
+@case("I40", "profile", "a stream does not run twice")
 def stream(t: Trial) -> None:
     key = t.key()
     first = t.post("/stream", key)
     t.expect_status("the request", first, 200)
     t.expect_that("its body", len(first.body) > 0, "some bytes", repr(first.body[:40]))
-    _expect_omitted(t, t.post("/stream", key), first)
+    retry = t.post("/stream", key)
+    if retry.body == first.body:  # who keeps streams does more than we ask
+        t.expect_replay(retry, first)
+        t.expect_runs(1)
+    else:
+        _expect_omitted(t, retry, first)
 
 
 def _expect_omitted(t: Trial, retry: Answer, first: Answer) -> None:

@@ -9,7 +9,7 @@ from ..case import NOT_PUBLIC, REPLAY_MARKS, Trial, case, marks, problem, proble
 def first(t: Trial) -> None:
     answer = t.post("/echo", t.key())
     t.expect_status("the request", answer, 201)
-    t.expect("body", answer.body, b"payload-a")
+    t.expect("body", answer.body, b'"payload-a"')
     t.expect_runs(1)
     t.expect_unmarked(answer, "the request")
 
@@ -68,7 +68,7 @@ def problem_document(t: Trial) -> None:
     missing = t.post("/echo")
     key = t.key()
     t.post("/echo", key)
-    changed = t.post("/echo", key, b"payload-b")
+    changed = t.post("/echo", key, b'"payload-b"')
     for what, answer, status, code in (
         ("no key", missing, 400, "missing-key"),
         ("another body", changed, 422, "fingerprint-mismatch"),
