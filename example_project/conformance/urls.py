@@ -16,6 +16,7 @@ def _routes(view: Callable[[Route], Any]) -> list[URLPattern | URLResolver]:
         path("arm", control.arm),
         path("login", control.log_in),
         path("revoke", control.revoke),
+        path("runs", control.runs),
         path("rows", control.rows),
         path("store", control.store),
         *[path(route.path, view(route)) for route in ROUTES],

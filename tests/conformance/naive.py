@@ -138,7 +138,7 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, *_: object) -> None:
         """Nothing: pytest shows what is wrong."""
 
-    def _answer(self) -> Answer:  # noqa: PLR0911  # a table
+    def _answer(self) -> Answer:  # noqa: C901, PLR0911  # a table
         parts = urlsplit(self.path)
         path = parts.path.strip("/")
         lane = self.app.lanes["main"]
@@ -157,6 +157,8 @@ class _Handler(BaseHTTPRequestHandler):
                 pass
             case "rows":
                 return Answer(200, json.dumps({"rows": lane.rows, "effects": lane.rows}).encode())
+            case "runs":
+                return Answer(200, json.dumps({"count": lane.runs}).encode())
             case "store":
                 return Answer(200, b"")
             case "counter" if "Idempotency-Key" not in self.headers or not isinstance(
