@@ -77,7 +77,7 @@ def test_problems_lead_to_the_projects_own_page(post, settings):
     assert answer.json()["type"] == "https://docs.example/keys#missing-key"
 
 
-def test_what_only_reads_is_not_looked_at(post, user, plan, client):
+def test_what_only_reads_is_not_looked_at(post, user, client):
     """A GET with a key shows what is now."""
     client.force_login(user)
     first = client.get("/rest/", headers={"Idempotency-Key": "k"})
@@ -200,7 +200,7 @@ def test_another_operation_has_keys_of_its_own(post, plan):
     assert (other.status_code, is_replay(other), plan.runs) == (201, False, 2)
 
 
-def test_two_writings_of_one_json_are_one_where_the_view_says_so(post, plan):
+def test_two_writings_of_one_json_are_one_where_the_view_says_so(post):
     """Else a request is its bytes."""
     one, same, other = '{"a": 1.0, "b": [1, {}]}', '{ "b":[1,{}],"a":1.0 }', '{"a": 1, "b": [1]}'
 
