@@ -2,7 +2,7 @@
 `make conformance-peers`: the conformance suite against other packages and ours, as a table.
 
 Each package gets an environment of its own in a temporary folder (--keep FOLDER to use it again),
-and a Redis where its documentation asks for one. --only NAME runs one of them.
+a PostgreSQL, and a Redis where its documentation asks for one. --only NAME runs one of them.
 """
 
 from __future__ import annotations
@@ -24,12 +24,13 @@ from reliable_effects.conformance import report
 from reliable_effects.conformance.case import CASES, Options
 from reliable_effects.conformance.client import Client
 from reliable_effects.conformance.run import Outcome, Result, run
-from tests.conformance.stage import VARIANTS, stage
-from tests.services import Redis, obtain
+from tests.conformance.stage import VARIANTS, database_on, stage
+from tests.services import Postgres, Redis, obtain
 
 _TTL = 2.0  # seconds, for the case that waits for a key to be forgotten
 _LONG = 3600.0
 _PATIENCE = 10  # seconds that a retry after a killed worker is given; none of them has leases
+_DRIVER = "psycopg[binary]"
 _SERVER = ["gunicorn", "uvicorn"]
 
 
@@ -56,8 +57,12 @@ class Peer:
 
 PEERS = [
     # Its documentation names Django up to 4.2.
-    Peer("django-idempotency-key", "1.3.0", ("django~=4.2.0", "djangorestframework", "redis")),
-    Peer("drf-idempotencykey", "0.2.0", ("django~=5.2.0", "redis")),
+    Peer(
+        "django-idempotency-key",
+        "1.3.0",
+        ("django~=4.2.0", "djangorestframework", "redis", _DRIVER),
+    ),
+    Peer("drf-idempotencykey", "0.2.0", ("django~=5.2.0", "redis", _DRIVER)),
     Peer("asgi-idempotency-header", "0.2.0", ("fastapi", "redis"), is_asgi=True),
 ]
 
@@ -72,16 +77,19 @@ def main() -> int:
         folder = Path(left.enter_context(TemporaryDirectory(prefix="peers-")))
         redis = obtain(Redis)
         left.callback(redis.discard)
+        postgres = obtain(Postgres)
+        left.callback(postgres.discard)
         for peer in PEERS:
             if asked.only in ("", peer.name):
                 print(f"\n===== {peer.title}", flush=True)
                 python = _environment(peer, asked.keep or folder)
-                table[peer.title] = _results(peer, python, folder, redis.url)
+                told = {"PEER": peer.name, "REDIS_URL": redis.url}
+                table[peer.title] = _results(peer, python, folder, told, postgres.url)
         if not asked.only:
             print("\n===== reliable_effects", flush=True)
             ours = folder / "ours"
             ours.mkdir()
-            with stage("sqlite", "", ours) as servers:
+            with stage("postgres", postgres.url, ours) as servers:
                 table["reliable_effects"] = servers.run(VARIANTS[0], tell=_tell)
     _print_table(table)
     return 0
@@ -99,25 +107,26 @@ def _environment(peer: Peer, folder: Path) -> Path:
     return python
 
 
-def _results(peer: Peer, python: Path, folder: Path, redis: str) -> list[Result]:
+def _results(
+    peer: Peer, python: Path, folder: Path, told: dict[str, str], postgres: str
+) -> list[Result]:
     """All cases, and the one about expiry again on a server whose keys live for two seconds."""
-    everything = _run(peer, python, folder / f"{peer.name}-long", redis, _LONG)
-    [expiry] = _run(peer, python, folder / f"{peer.name}-short", redis, _TTL, "I41")
+    with database_on("postgres", postgres) as url:
+        told = {**told, "DATABASE_URL": url, "PYTHONPATH": str(ROOT)}
+        if not peer.is_asgi:
+            tables = [python, "-m", "benchmarks.conformance_peers.django_site"]
+            made = {**os.environ, **told, "FIXTURE_DIR": str(folder), "TTL": str(_LONG)}
+            subprocess.run(tables, cwd=ROOT, env=made, check=True, timeout=120)
+        everything = _run(peer, python, folder / f"{peer.name}-long", told, _LONG)
+        [expiry] = _run(peer, python, folder / f"{peer.name}-short", told, _TTL, "I41")
     return [expiry if result.case.id == "I41" else result for result in everything]
 
 
-def _run(peer: Peer, python: Path, folder: Path, redis: str, ttl: float, *ids: str) -> list[Result]:
+def _run(
+    peer: Peer, python: Path, folder: Path, told: dict[str, str], ttl: float, *ids: str
+) -> list[Result]:
     folder.mkdir()
-    told = {
-        "PEER": peer.name,
-        "FIXTURE_DIR": str(folder),
-        "REDIS_URL": redis,
-        "TTL": str(ttl),
-        "PYTHONPATH": str(ROOT),
-    }
-    if not peer.is_asgi:
-        tables = [python, "-m", "benchmarks.conformance_peers.django_site"]
-        subprocess.run(tables, cwd=ROOT, env={**os.environ, **told}, check=True, timeout=120)
+    told = {**told, "FIXTURE_DIR": str(folder), "TTL": str(ttl)}
     port = free_port()
     server = Process(
         "server", peer.command(python, port), logs=folder, environment=told, ready=listens(port)

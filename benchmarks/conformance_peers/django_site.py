@@ -1,19 +1,20 @@
 """
 A Django site in one file: the fixture behind the package that PEER names.
 
-FIXTURE_DIR holds its SQLite database, REDIS_URL is a Redis, TTL how many seconds keys are known.
+DATABASE_URL is a PostgreSQL, REDIS_URL a Redis, TTL how many seconds keys are known.
 """
 
 from __future__ import annotations
 
 import os
 from functools import wraps
+from urllib.parse import urlsplit
 
 import django
 from django.conf import settings
 
 PEER = os.environ["PEER"]
-FOLDER = os.environ["FIXTURE_DIR"]
+_DATABASE = urlsplit(os.environ["DATABASE_URL"])
 TTL = float(os.environ["TTL"])
 REDIS = os.environ["REDIS_URL"]
 
@@ -41,16 +42,15 @@ settings.configure(
     SESSION_ENGINE="django.contrib.sessions.backends.signed_cookies",
     DATABASES={
         "default": {
-            "ENGINE": "django.db.backends.sqlite3",
-            "NAME": f"{FOLDER}/fixture.sqlite3",
+            "ENGINE": "django.db.backends.postgresql",
+            "NAME": _DATABASE.path.strip("/"),
+            "USER": _DATABASE.username,
+            "PASSWORD": _DATABASE.password or "",
+            "HOST": _DATABASE.hostname,
+            "PORT": _DATABASE.port,
             # A view in a transaction, as both packages' users have it: else a handler that raises
             # keeps its row, and that would be the fixture's doing.
             "ATOMIC_REQUESTS": not _DRF,
-            # As for ours: else two writers at once end in "database is locked".
-            "OPTIONS": {
-                "timeout": 20,
-                **({"transaction_mode": "IMMEDIATE"} if django.VERSION >= (5, 1) else {}),
-            },
         }
     },
     CACHES={
@@ -194,8 +194,7 @@ def main() -> None:
 
     call_command("migrate", verbosity=0)
     with connection.cursor() as cursor:
-        cursor.execute("PRAGMA journal_mode=WAL")
-        cursor.execute("CREATE TABLE fixture_row (id INTEGER PRIMARY KEY, done INTEGER)")
+        cursor.execute("CREATE TABLE fixture_row (id SERIAL PRIMARY KEY, done INTEGER)")
 
 
 if __name__ == "__main__":

@@ -81,7 +81,7 @@ class Stage:
 @contextmanager
 def stage(kind: str, url: str, folder: Path) -> Iterator[Stage]:
     """All servers over the database *kind*, whose server is at *url*; gone when this is left."""
-    with _database(kind, url) as database, Fleet() as fleet:
+    with database_on(kind, url) as database, Fleet() as fleet:
         first = folder / "first"
         first.mkdir()
         migrate(environment(first, database))
@@ -140,7 +140,7 @@ def _away(first: Path, folder: Path, database: str, fleet: Fleet):
 
 
 @contextmanager
-def _database(kind: str, url: str) -> Iterator[str]:
+def database_on(kind: str, url: str) -> Iterator[str]:
     """A database of our own on the server at *url*: its address, empty for SQLite."""
     name = f"conformance_{os.getpid()}_{secrets.token_hex(3)}"
     match kind:
