@@ -4,7 +4,7 @@ PYTHON := $(VENV)/bin/python
 export VENV
 
 .DEFAULT_GOAL := help
-.PHONY: help demo prove test proof crash-sweep mutants lint types docs services clean
+.PHONY: help demo prove test proof conformance conformance-peers crash-sweep mutants lint types docs services clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-16s %s\n", $$1, $$2}'
@@ -24,6 +24,14 @@ test: ## all tests, once per database; ARGS="-k rollback -x" goes to pytest
 proof: ## every test of a fault at full length, then docs/explanation/proof.md (hours)
 	@scripts/environment test
 	@$(PYTHON) -m tests.faults.proof $(ARGS)
+
+conformance: ## the 42 cases of idempotency keys against the fixture, on each database
+	@scripts/environment test
+	@$(PYTHON) -m tests.conformance $(ARGS)
+
+conformance-peers: ## the same cases against other packages, in an environment of their own
+	@scripts/environment test
+	@$(PYTHON) -m benchmarks.conformance_peers $(ARGS)
 
 crash-sweep: ## SIGKILL at every line, on every database; ARGS="-k emit" goes to pytest (hours)
 	@scripts/environment test
