@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from django.contrib import admin
 
+from .inbox.admin import register as register_inbox
 from .outbox.admin import register as register_outbox
 from .reconcile.admin import register as register_reconcile
 from .schedule.admin import JobActions
@@ -16,5 +17,11 @@ from .watch.admin import register as register_watch
 
 __all__ = ["JobActions"]
 
-for register in (register_outbox, register_jobs, register_reconcile, register_watch):
+for register in (
+    register_outbox,
+    register_jobs,
+    register_reconcile,
+    register_watch,
+    register_inbox,
+):
     register(admin.site)

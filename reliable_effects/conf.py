@@ -72,6 +72,9 @@ class Settings:
     tick_period: timedelta = timedelta(seconds=15)  # how late a job may be found due
     tick_limit: int = 1000  # jobs of one table that one tick emits: what was missed comes by and by
 
+    # The inbox: each message once
+    inbox_retention: timedelta = timedelta(days=30)  # longer than any sender repeats a message
+
     # What is deleted one day, and what is measured
     retention_by_state: Mapping[str, timedelta | None] = field(default_factory=dict)
     instruments: tuple[str, ...] = ()  # "prometheus", "opentelemetry": each needs its extra
