@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 from django.core.checks import CheckMessage, register
@@ -26,7 +27,7 @@ def check_consumers(**_: Any) -> list[CheckMessage]:
 
 
 def _doubled(consumers: list[Consumer]) -> Iterator[CheckMessage]:
-    for first, second in zip(consumers, consumers[1:], strict=False):
+    for first, second in pairwise(consumers):
         if first.name == second.name:
             yield found(
                 "E090",

@@ -77,9 +77,7 @@ def _as_bytes(payload: Payload) -> bytes:
         case str():
             return payload.encode("utf-8", "surrogatepass")
     try:
-        text = json.dumps(
-            payload, sort_keys=True, separators=(",", ":"), cls=DjangoJSONEncoder
-        )
+        text = json.dumps(payload, sort_keys=True, separators=(",", ":"), cls=DjangoJSONEncoder)
     except (TypeError, ValueError, RecursionError) as error:
         raise BadMessage("payload", f"cannot be written as JSON: {error}") from error
     return text.encode()

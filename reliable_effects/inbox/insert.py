@@ -68,18 +68,16 @@ def insert(connection: BaseDatabaseWrapper, row: InboxMessage) -> bool:
 
 def _values(connection: BaseDatabaseWrapper, row: InboxMessage) -> tuple[str, list[Any]]:
     quote = connection.ops.quote_name
-    fields = [InboxMessage._meta.get_field(name) for name in _COLUMNS]
+    fields: list[Any] = [InboxMessage._meta.get_field(name) for name in _COLUMNS]
     columns = ", ".join(quote(field.column) for field in fields)
-    values = [
-        field.get_db_prep_save(getattr(row, field.attname), connection) for field in fields
-    ]
+    values = [field.get_db_prep_save(getattr(row, field.attname), connection) for field in fields]
     return f"{quote(InboxMessage._meta.db_table)} ({columns})", values
 
 
 def _count(connection: BaseDatabaseWrapper, sql: str, values: list[Any]) -> int:
     with connection.cursor() as cursor:
         cursor.execute(sql, values)
-        return cursor.rowcount
+        return int(cursor.rowcount)
 
 
 def _is_in_the_way(connection: BaseDatabaseWrapper, error: Error) -> bool:

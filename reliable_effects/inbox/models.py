@@ -44,7 +44,9 @@ def consumers(using: str, after: str = "", at_most: int = 1000) -> list[str]:
     A DISTINCT would read the whole table.
     """
     found: list[str] = []
-    names = InboxMessage.objects.using(using).order_by("consumer").values_list("consumer", flat=True)
+    names = (
+        InboxMessage.objects.using(using).order_by("consumer").values_list("consumer", flat=True)
+    )
     while len(found) < at_most:
         following = names.filter(consumer__gt=found[-1] if found else after).first()
         if following is None:

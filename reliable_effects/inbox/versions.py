@@ -54,7 +54,7 @@ def only_newer(
     standing = on_writer(rows)  # where the UPDATE has looked
     found = standing.order_by().values_list(field, flat=True).first()
     if found is None and not standing.exists():
-        raise rows.model.DoesNotExist(
+        raise rows.model.DoesNotExist(  # type: ignore[attr-defined]  # each model has its own
             f"No {rows.model._meta.label} stands where version {version} was to be written."
         )
     if exactly_next and version > (found or 0) + 1:

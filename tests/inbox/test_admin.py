@@ -106,7 +106,9 @@ def test_the_list_counts_no_further_than_a_bound(viewer):
     """A month of messages may be millions."""
     received("evt_1")
 
-    with CaptureQueriesContext(connection, ) as queries:
+    with CaptureQueriesContext(
+        connection,
+    ) as queries:
         shown(viewer)
 
     counting = [q["sql"] for q in queries if "COUNT(" in q["sql"]]

@@ -28,18 +28,6 @@ def test_an_ordinary_consumer_is_in_order():
     assert ids() == []
 
 
-def test_two_functions_under_one_name_are_found():
-    """The second would be told that the first's messages are duplicates, and do nothing."""
-
-    @consume_once("billing")
-    def capture(message_id): ...
-
-    @consume_once("billing")
-    def refund(message_id): ...
-
-    assert ids() == ["E090"]
-
-
 def test_one_function_that_is_imported_twice_is_one():
     def make():
         @consume_once("billing")
@@ -51,20 +39,6 @@ def test_one_function_that_is_imported_twice_is_one():
     assert ids() == []
 
 
-def test_a_sender_that_repeats_for_longer_than_rows_are_kept_is_found():
-    @consume_once("billing", redelivered_for=30 * DAY)
-    def capture(message_id): ...
-
-    assert ids() == ["E091"]
-
-
-def test_a_database_that_is_not_swept_is_found():
-    @consume_once("billing", using="other")
-    def capture(message_id): ...
-
-    assert ids() == ["E092"]
-
-
 @pytest.mark.django_db
 def test_a_conflict_is_alerted_on_for_a_day():
     """Nobody can mend it here, so nobody can say that it is over."""
@@ -72,14 +46,9 @@ def test_a_conflict_is_alerted_on_for_a_day():
         with transaction.atomic():
             inbox.claim("evt_1", consumer="billing", payload=payload)
 
-    found = rules.ask("conflicted", status.of("default"))
+    (found,) = rules.ask("conflicted", status.of("default"))
 
-    assert [(f.subject, f.text) for f in found] == [
-        (
-            "billing",
-            "1 messages of billing on default came again with another payload:"
-            " see Inbox messages in the admin",
-        )
-    ]
+    assert found.subject == "billing"
+    assert found.text.startswith("1 messages of billing on default came again")
     InboxMessage.objects.update(conflicted_at=DbNow() - 2 * DAY)
     assert rules.ask("conflicted", status.of("default")) == []

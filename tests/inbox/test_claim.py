@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from uuid import UUID
 
 import pytest
@@ -40,12 +41,13 @@ def test_a_message_is_new_once():
 
 def test_each_consumer_has_messages_of_its_own():
     """One message may concern the books and the parcels."""
-    assert claim(consumer="billing") and claim(consumer="parcels")
+    assert claim(consumer="billing")
+    assert claim(consumer="parcels")
 
 
 def test_work_that_fails_takes_its_row_along():
     """Else the sender's next try would be taken for a duplicate, and the message would be lost."""
-    with pytest.raises(Boom), transaction.atomic():
+    with suppress(Boom), transaction.atomic():
         inbox.claim("evt_1", consumer="billing")
         LedgerEntry.objects.create(order_pk=1, what="paid", key="")
         raise Boom
@@ -56,7 +58,7 @@ def test_work_that_fails_takes_its_row_along():
 
 def test_a_savepoint_that_is_rolled_back_takes_its_row_along():
     with transaction.atomic():
-        with pytest.raises(Boom), transaction.atomic():
+        with suppress(Boom), transaction.atomic():
             assert inbox.claim("evt_1", consumer="billing")
             raise Boom
 
@@ -104,16 +106,19 @@ def test_any_id_is_kept_apart_from_others(message_id):
 @pytest.mark.parametrize(("one", "other"), [("a1", "A1"), ("a", "a "), ("é", "e"), ("ß", "ss")])
 def test_ids_are_compared_to_the_letter(one, other):
     """A collation that ignores case or accents would lose the second message."""
-    assert claim(one) and claim(other)
+    assert claim(one)
+    assert claim(other)
 
 
 def test_long_ids_that_differ_in_the_middle_are_two():
-    assert claim("x" * 500 + "a" + "x" * 500) and claim("x" * 500 + "b" + "x" * 500)
+    assert claim("x" * 500 + "a" + "x" * 500)
+    assert claim("x" * 500 + "b" + "x" * 500)
 
 
 def test_a_number_is_its_digits():
     """JSON of the next release may have it as a string."""
-    assert claim(7) and not claim("7")
+    assert claim(7)
+    assert not claim("7")
 
 
 @pytest.mark.parametrize("message_id", ["", None, True, b"evt_1", 1.5])

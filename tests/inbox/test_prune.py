@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
 from django.db import connection, transaction
@@ -75,7 +76,8 @@ def test_the_sweepers_do_it_and_beat_may():
 
     swept = sweep("default", INBOX, now=True)
 
-    assert swept is not None and swept.done == 1
+    assert swept is not None
+    assert swept.done == 1
     assert "reliable_effects.inbox" in tasks()
 
 
@@ -124,8 +126,6 @@ def test_a_full_table_is_not_read_for_the_few_old_rows():
 
 
 def _fill(count: int) -> None:
-    from uuid import uuid4
-
     InboxMessage.objects.bulk_create(
         [
             InboxMessage(

@@ -41,12 +41,11 @@ def take(message_id: str = "evt_1", payload: object = PAYLOAD) -> Claim:
 @ON_SERVERS
 def test_whoever_comes_while_it_is_handled_is_told_to_come_again(isolation):
     """It is no duplicate yet: the first may still roll back, and then it would be lost."""
-    with meanwhile(take):
-        with transaction.atomic():
-            with pytest.raises(MessageBusy, match="evt_1"):
-                take()
-            # The caller's transaction is as it was.
-            assert take("evt_2")
+    with meanwhile(take), transaction.atomic():
+        with pytest.raises(MessageBusy, match="evt_1"):
+            take()
+        # The caller's transaction is as it was.
+        assert take("evt_2")
 
     assert InboxMessage.objects.get().message_id.endswith("evt_2")
 

@@ -37,7 +37,8 @@ def test_the_newest_stays_in_whatever_order_they_come(parcel):
 def test_the_first_may_be_any(parcel):
     """A row that was told nothing holds no version."""
     assert parcel.told_version is None
-    assert tell(parcel, 0) and parcel.told_version == 0
+    assert tell(parcel, 0)
+    assert parcel.told_version == 0
 
 
 def test_where_every_step_is_needed_none_is_left_out(parcel):
@@ -76,7 +77,7 @@ def test_what_came_too_early_is_handled_when_it_comes_again(parcel):
 @pytest.mark.parametrize("exactly_next", [True, False])
 def test_a_row_that_is_not_there_is_not_stale(exactly_next):
     """A message may overtake the commit of its own row: dropped, it would be lost."""
-    with pytest.raises(Parcel.DoesNotExist, match="shop.Parcel"):
+    with pytest.raises(Parcel.DoesNotExist, match=r"shop\.Parcel"):
         only_newer(
             Parcel.objects.filter(pk=0),
             version=1,
