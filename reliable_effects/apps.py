@@ -20,6 +20,8 @@ class ReliableEffectsConfig(AppConfig):
 
     def ready(self) -> None:
         from . import checks  # noqa: F401, PLC0415  # registers itself; models are loaded by now
+        from .idempotency import erase as erase_answers  # noqa: PLC0415
+        from .idempotency import sweeps as aging  # noqa: PLC0415
         from .inbox import prune as inbox_sweep  # noqa: PLC0415
         from .outbox.emit import OutboxWriter  # noqa: PLC0415
         from .reconcile import sweeps as owed_sweeps  # noqa: PLC0415
@@ -32,6 +34,8 @@ class ReliableEffectsConfig(AppConfig):
         tick.register()
         erase.register()
         owed_sweeps.register()
+        aging.register()
+        erase_answers.register()
         inbox_sweep.register()
         alerts.register()
         # Events first: effects are declared on them. An import error is raised as it is.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from .idempotency.models import IdempotencyRecord
+from .idempotency.states import RecordState
 from .inbox.models import InboxMessage
 from .outbox.models import Attempt, Delivery, OutboxEvent, Sweep
 from .outbox.states import Reason, State
@@ -17,11 +19,13 @@ __all__ = [
     "Attempt",
     "Coverage",
     "Delivery",
+    "IdempotencyRecord",
     "InboxMessage",
     "JobReason",
     "JobState",
     "OutboxEvent",
     "Reason",
+    "RecordState",
     "ScheduledJob",
     "State",
     "Sweep",

@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('reliable_effects', '0004_watch'),
+        ('reliable_effects', '0005_idempotency_record'),
     ]
 
     operations = [
