@@ -21,6 +21,8 @@ class ReliableEffectsConfig(AppConfig):
     def ready(self) -> None:
         from . import checks  # noqa: F401, PLC0415  # registers itself; models are loaded by now
         from .outbox.emit import OutboxWriter  # noqa: PLC0415
+        from .outgoing import calls  # noqa: PLC0415
+        from .outgoing.send import PartnerSender  # noqa: PLC0415
         from .reconcile import sweeps as owed_sweeps  # noqa: PLC0415
         from .schedule import erase, tick  # noqa: PLC0415
         from .schedule.jobs import JobWriter  # noqa: PLC0415
@@ -28,8 +30,10 @@ class ReliableEffectsConfig(AppConfig):
 
         registry.use(OutboxWriter())
         registry.use_scheduler(JobWriter())
+        registry.use_sender(PartnerSender())
         tick.register()
         erase.register()
+        calls.register()
         owed_sweeps.register()
         alerts.register()
         # Events first: effects are declared on them. An import error is raised as it is.

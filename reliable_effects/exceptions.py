@@ -11,6 +11,8 @@ What can go wrong, as facts. What an effect *asks for* (Snooze, Skip, …) is in
     ├── UnknownEvent            a name that this release does not declare
     ├── UnknownEffect
     ├── DeclaredTwice           two declarations claim one name
+    ├── InsideTransaction       ctx.send() with a transaction open
+    ├── SendError               a call to a partner that did not succeed; see outgoing.errors
     ├── LeaseLost               the delivery belongs to somebody else by now
     └── EffectTimeout           an effect ran longer than its `timeout`
 """
@@ -104,6 +106,19 @@ class DeclaredTwice(ReliableEffectsError):
             f"The {kind} name {name!r} is claimed in {places[0]} and in {places[1]}."
             " Rows are found by this name: give one of them another."
         )
+
+
+class InsideTransaction(ReliableEffectsError):
+    """ctx.send() would keep locks while a partner thinks, and its commit would wait for yours."""
+
+    def __init__(self, using: str, *, atomic: bool) -> None:
+        self.using = using
+        mend = (
+            "The effect is declared atomic=True: take that out, or let another effect make the call."
+            if atomic
+            else "Call it after the transaction.atomic() block."
+        )
+        super().__init__(f"ctx.send() was called in an open transaction on {using!r}. {mend}")
 
 
 class LeaseLost(ReliableEffectsError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .outbox.models import Attempt, Delivery, OutboxEvent, Sweep
 from .outbox.states import Reason, State
+from .outgoing.models import Known, OutgoingCall
 from .reconcile.models import Coverage, Walk
 from .schedule.models import ScheduledJob
 from .schedule.states import JobReason, JobState
@@ -18,7 +19,9 @@ __all__ = [
     "Delivery",
     "JobReason",
     "JobState",
+    "Known",
     "OutboxEvent",
+    "OutgoingCall",
     "Reason",
     "ScheduledJob",
     "State",
