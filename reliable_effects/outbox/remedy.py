@@ -90,7 +90,7 @@ def start_anew(
     """
     rows = on_writer(rows).filter(state__in=ANEW)
     allowed = None if did_not_happen else surely_did_not_happen
-    changed = _change(rows, "started anew", _anew, by, why, allowed)
+    changed = _change(rows, "started anew", _anew, by, why, allowed=allowed)
     _tell(signals.delivery_redriven, rows.db, changed, by=by, why=why)
     return changed
 
@@ -176,6 +176,7 @@ def _change(
     values: Callable[[State, Lasting], Values],
     by: str,
     why: str,
+    *,
     allowed: Evidence | None = None,
 ) -> list[Delivery]:
     """Change *rows* a batch at a time, those together that get the same values."""

@@ -55,7 +55,7 @@ class Parameter:
     def put(self, request: Request, key: str, first_sent_at: datetime) -> Request:  # noqa: ARG002  # KeyPlace
         parts = urlsplit(request.url)
         query = "&".join(filter(None, (parts.query, urlencode({self.name: key}))))
-        return replace(request, url=urlunsplit(parts._replace(query=query)))
+        return replace(request, url=urlunsplit((*parts[:3], query, parts.fragment)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,12 +49,7 @@ def exchange(request: Request, limits: Limits, client: requests.Session | None) 
     finally:
         if client is None:
             session.close()  # what is being read stays open
-    try:
-        return _read(response, limits.body, until)
-    except (HTTPError, requests.RequestException, OSError) as error:
-        return Lost(f"the answer broke off ({type(error).__name__})", response.status_code)
-    finally:
-        response.close()
+    return _read(response, limits.body, until)
 
 
 def _quiet(session: requests.Session) -> requests.Session:
@@ -78,15 +73,19 @@ def _twin(thing: Any) -> Any:
 
 def _read(response: requests.Response, limit: int, until: float) -> Answer | Lost:
     body, cut = bytearray(), False
-    for chunk in _chunks(response.raw):
-        body += chunk
-        if len(body) > limit:
-            cut = True
-            break
-        if time.monotonic() > until:
-            return Lost("the answer came too slowly", response.status_code)
+    try:
+        for chunk in _chunks(response.raw):
+            body += chunk
+            if len(body) > limit:
+                cut = True
+                break
+            if time.monotonic() > until:
+                return Lost("the answer came too slowly", response.status_code)
+    except (HTTPError, OSError) as error:
+        return Lost(f"the answer broke off ({type(error).__name__})", response.status_code)
+    finally:
+        response.close()
     kept = bytes(body[:limit])
-    response.close()
     response.raw = BytesIO(kept)  # for whoever asks the response for its content
     headers = {name.lower(): value for name, value in response.headers.items()}
     return Answer(response.status_code, headers, kept, cut, response)
