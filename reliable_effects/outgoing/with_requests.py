@@ -107,7 +107,7 @@ _MALFORMED = (
     requests.exceptions.MissingSchema,
     requests.exceptions.InvalidHeader,
 )
-# Functions of urllib3 and ssl that stand between the connection and the first byte of a request
+# Functions that are left before the first byte of a request is written
 _CONNECTING = {"connect", "_validate_conn", "_prepare_proxy", "_tunnel", "do_handshake"}
 
 
@@ -118,9 +118,8 @@ def _without_answer(error: Exception) -> Exchanged:
     told = type(chain[-1]).__name__
     if isinstance(error, _MALFORMED) or any(isinstance(one, _NOT_SENT) for one in chain):
         return Unsent(f"no connection was made ({_named(causes) or told})")
-    # TLS and proxies fail in the same words before and after: only the place tells.
-    is_vague = isinstance(error, (requests.exceptions.SSLError, requests.exceptions.ProxyError))
-    if is_vague and any(_CONNECTING & _functions(one.__traceback__) for one in chain):
+    # TLS, proxies and timeouts fail in the same words before and after: only the place tells.
+    if any(_was_connecting(one.__traceback__) for one in chain):
         return Unsent(f"no connection was made ({type(error).__name__})")
     return Lost(f"no answer came ({type(error).__name__})")
 
@@ -143,9 +142,11 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         waiting += [one.__cause__, one.__context__, getattr(one, "reason", None), *one.args]
 
 
-def _functions(traceback: TracebackType | None) -> set[str]:
-    names = set()
+def _was_connecting(traceback: TracebackType | None) -> bool:
     while traceback is not None:
-        names.add(traceback.tb_frame.f_code.co_name)
+        frame = traceback.tb_frame
+        library = str(frame.f_globals.get("__name__")).partition(".")[0]
+        if frame.f_code.co_name in _CONNECTING and library in ("urllib3", "http", "ssl"):
+            return True
         traceback = traceback.tb_next
-    return names
+    return False

@@ -32,6 +32,7 @@ class Partner:
 
     moods: list[Behave]
     port: int
+    server: socket.socket
     arrivals: list[Arrival] = field(default_factory=list)
     over: threading.Event = field(default_factory=threading.Event)
 
@@ -42,6 +43,13 @@ class Partner:
     @property
     def keys(self) -> list[str]:
         return [arrival.key for arrival in self.arrivals]
+
+    def close(self) -> None:
+        """Nobody listens there any more."""
+        if not self.over.is_set():
+            self.over.set()
+            self.server.shutdown(socket.SHUT_RDWR)
+            self.server.close()
 
     def take(self, connection: socket.socket) -> None:
         with connection, suppress(OSError):
@@ -56,14 +64,13 @@ class Partner:
 @contextmanager
 def listening_partner(*moods: Behave) -> Iterator[Partner]:
     with socket.create_server(("127.0.0.1", 0)) as server:
-        partner = Partner(list(moods), server.getsockname()[1])
+        partner = Partner(list(moods), server.getsockname()[1], server)
         thread = threading.Thread(target=_accept, args=(server, partner), daemon=True)
         thread.start()
         try:
             yield partner
         finally:
-            partner.over.set()
-            server.shutdown(socket.SHUT_RDWR)
+            partner.close()
             thread.join(10)
 
 

@@ -25,7 +25,9 @@ from tests.outbox.conftest import carry_out, pending_delivery
 from tests.outgoing.conftest import DAY, KEY, calling
 from tests.outgoing.partner import answer, drop, hang, much
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
+
+really_committed = pytest.mark.django_db(transaction=True)
 
 
 def the_call() -> OutgoingCall:
@@ -57,6 +59,7 @@ def test_without_a_client_one_connection_of_its_own_is_made(partner, make_effect
     assert charge.answers[0].json() == {"id": "ch_1"}
 
 
+@really_committed
 def test_that_it_is_sent_is_committed_before_the_first_byte(partner, client, make_effect):
     """A process that dies after it must leave the truth: it may have happened."""
     seen = []
@@ -129,6 +132,7 @@ def test_azure_is_told_when_the_key_was_first_sent(partner, make_effect):
     assert abs(parsedate_to_datetime(first) - the_call().first_sent_at) < timedelta(seconds=2)
 
 
+@really_committed
 def test_what_is_sent_again_is_the_same_byte_for_byte(partner, client, make_effect):
     """A partner compares, and refuses what differs."""
     bank = partner(drop, answer())
@@ -183,6 +187,7 @@ def test_the_clients_own_retries_and_redirects_are_off_for_this_call(library, pa
             assert client.get_adapter("http://").max_retries is retry  # the client is as it was
 
 
+@really_committed
 @pytest.mark.parametrize("atomic", [False, True])
 def test_nothing_is_sent_inside_a_transaction(atomic, partner, make_effect):
     """Its locks would wait for the partner; and "it is sent" could be rolled back."""
@@ -201,6 +206,7 @@ def test_nothing_is_sent_inside_a_transaction(atomic, partner, make_effect):
     assert ("atomic=True" in said.message) == atomic
 
 
+@really_committed
 def test_who_has_lost_the_lease_sends_nothing(partner, make_effect):
     """Somebody else may be sending it this moment."""
     bank = partner(answer())
@@ -221,6 +227,7 @@ def test_who_has_lost_the_lease_sends_nothing(partner, make_effect):
     assert not OutgoingCall.objects.exists()
 
 
+@really_committed
 def test_who_was_overtaken_cannot_write_what_it_learnt(partner, make_effect):
     """The row belongs to the newer send."""
 
