@@ -103,7 +103,11 @@ def _read(connection: socket.socket) -> Arrival | None:
 
 def answer(status: int = 200, body: bytes = b'{"id": "ch_1"}', **headers: str) -> Behave:
     """`Retry_After="1"` is the header Retry-After."""
-    lines = {"Content-Type": "application/json", "Content-Length": str(len(body)), "Connection": "close"}
+    lines = {
+        "Content-Type": "application/json",
+        "Content-Length": str(len(body)),
+        "Connection": "close",
+    }
     lines |= {name.replace("_", "-"): value for name, value in headers.items()}
 
     def behave(connection: socket.socket, _: Arrival) -> None:
@@ -122,7 +126,7 @@ def reset(connection: socket.socket, _: Arrival) -> None:
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
-def break_off(connection: socket.socket, arrival: Arrival) -> None:
+def break_off(connection: socket.socket, _: Arrival) -> None:
     """Begin a success, and hang up in the middle of its body."""
     connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nnot all")
 

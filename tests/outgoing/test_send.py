@@ -94,7 +94,7 @@ def test_several_calls_of_one_effect_have_a_key_each(partner, make_effect):
 
 
 @pytest.mark.parametrize(
-    ("place", "body", "find"),
+    "case",
     [
         (Header("X-Key"), {"json": {"a": 1}}, lambda a: a.headers["x-key"]),
         (BodyField("token"), {"json": {"a": 1}}, lambda a: json.loads(a.body)["token"]),
@@ -108,7 +108,8 @@ def test_several_calls_of_one_effect_have_a_key_each(partner, make_effect):
     ],
     ids=["header", "json", "form", "parameter", "azure"],
 )
-def test_the_key_is_where_the_partner_wants_it(place, body, find, partner, client, make_effect):
+def test_the_key_is_where_the_partner_wants_it(case, partner, client, make_effect):
+    place, body, find = case
     bank = partner(answer())
     options = {"json": None, **body}
     delivery = pending_delivery(make_effect(calling(bank.url, key=place, client=client, **options)))

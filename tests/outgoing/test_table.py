@@ -40,7 +40,14 @@ def problem(code: str) -> dict:
     return {"body": b'{"code": "%s"}' % code.encode(), "Content_Type": "application/problem+json"}
 
 
-SILENT = {"drop": drop, "reset": reset, "hang": hang, "drip": drip, "half": break_off, "junk": nonsense}
+SILENT = {
+    "drop": drop,
+    "reset": reset,
+    "hang": hang,
+    "drip": drip,
+    "half": break_off,
+    "junk": nonsense,
+}
 
 # What the partner does with a first send; what is known then, and what the effect is told
 FIRST = [
@@ -105,9 +112,7 @@ UNKEYED = [
 
 
 def table(rows):
-    return pytest.mark.parametrize(
-        ("mood", "known", "told"), [row[1:] for row in rows], ids=[row[0] for row in rows]
-    )
+    return pytest.mark.parametrize("row", [row[1:] for row in rows], ids=[row[0] for row in rows])
 
 
 def send(make_effect, bank, client, **options):
@@ -135,7 +140,8 @@ def send(make_effect, bank, client, **options):
 
 
 @table(FIRST)
-def test_what_a_first_send_shows(mood, known, told, partner, client, make_effect):
+def test_what_a_first_send_shows(row, partner, client, make_effect):
+    mood, known, told = row
     bank = partner(mood)
 
     assert send(make_effect, bank, client)() == (told, known)
@@ -143,7 +149,8 @@ def test_what_a_first_send_shows(mood, known, told, partner, client, make_effect
 
 
 @table(REPLAY)
-def test_what_a_second_send_shows_of_the_first(mood, known, told, partner, client, make_effect):
+def test_what_a_second_send_shows_of_the_first(row, partner, client, make_effect):
+    mood, known, told = row
     bank = partner(drop, mood)
     attempt = send(make_effect, bank, client)
     attempt()
@@ -154,8 +161,9 @@ def test_what_a_second_send_shows_of_the_first(mood, known, told, partner, clien
 
 @table(UNKEYED)
 def test_a_partner_without_keys_is_never_sent_what_may_have_happened(
-    mood, known, told, partner, client, make_effect
+    row, partner, client, make_effect
 ):
+    mood, known, told = row
     bank = partner(mood)
 
     assert send(make_effect, bank, client, window=None)() == (told, known)
@@ -256,7 +264,9 @@ def test_a_hook_that_raises_for_the_status_does_not_hide_the_answer(library, par
         client = requests.Session()
         client.hooks["response"].append(lambda response, **_: response.raise_for_status())
     else:
-        client = httpx.Client(event_hooks={"response": [lambda response: response.raise_for_status()]})
+        client = httpx.Client(
+            event_hooks={"response": [lambda response: response.raise_for_status()]}
+        )
 
     with client:
         assert send(make_effect, bank, client)() == (TryLater, Known.TURNED_AWAY)
