@@ -259,7 +259,7 @@ _NOT_UNCERTAIN = {
     State.CANCELLED: "it is cancelled",
     State.POISONED: "it failed; redrive it, or cancel it",
 }
-_NEEDS_A_WORD = "it may have happened; only somebody who has looked can start it anew"
+NEEDS_A_WORD = "it may have happened; only somebody who has looked can start it anew"
 
 LEFT_ALONE = {
     "redrive": {
@@ -319,10 +319,15 @@ def _alike_by_evidence(rows: DeliveryQuerySet) -> Counter[tuple[str, int, str, s
         surely = surely_did_not_happen(batch)
         for row in batch:
             why = LEFT_ALONE[START_ANEW].get(State(row.state), "")
-            left_alone = why or ("" if row.pk in surely else _NEEDS_A_WORD)
+            left_alone = why or ("" if row.pk in surely else NEEDS_A_WORD)
             alike[row.effect, row.state, row.reason, left_alone] += 1
     return alike
 
 
 def of(using: str, ids: Iterable[int]) -> DeliveryQuerySet:
     return Delivery.objects.using(using).filter(pk__in=list(ids))
+
+
+def as_deliveries(rows: QuerySet[Any]) -> DeliveryQuerySet:
+    """What an admin's queryset is; its own type does not say so."""
+    return rows  # type: ignore[return-value]  # our manager's
