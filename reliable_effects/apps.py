@@ -24,6 +24,8 @@ class ReliableEffectsConfig(AppConfig):
         from .idempotency import sweeps as aging  # noqa: PLC0415
         from .inbox import prune as inbox_sweep  # noqa: PLC0415
         from .outbox.emit import OutboxWriter  # noqa: PLC0415
+        from .outgoing import calls  # noqa: PLC0415
+        from .outgoing.send import PartnerSender  # noqa: PLC0415
         from .reconcile import sweeps as owed_sweeps  # noqa: PLC0415
         from .schedule import erase, tick  # noqa: PLC0415
         from .schedule.jobs import JobWriter  # noqa: PLC0415
@@ -31,8 +33,10 @@ class ReliableEffectsConfig(AppConfig):
 
         registry.use(OutboxWriter())
         registry.use_scheduler(JobWriter())
+        registry.use_sender(PartnerSender())
         tick.register()
         erase.register()
+        calls.register()
         owed_sweeps.register()
         aging.register()
         erase_answers.register()

@@ -16,6 +16,8 @@ What can go wrong, as facts. What an effect *asks for* (Snooze, Skip, …) is in
     ├── MessageBusy             another transaction is handling the message at this moment
     ├── MessageConflicted       the message was handled, with another payload
     ├── MessageTooEarly         only_newer(exactly_next=True), and others are missing before it
+    ├── SentInsideTransaction   ctx.send() with a transaction open
+    ├── SendError               a call to a partner that did not succeed; see outgoing.errors
     ├── LeaseLost               the delivery belongs to somebody else by now
     ├── KeyTakenOver            another request holds this request's idempotency key by now
     └── EffectTimeout           an effect ran longer than its `timeout`
@@ -169,6 +171,19 @@ class MessageTooEarly(ReliableEffectsError):
             f"{model}: version {version} came, and {expected} is next."
             " Let it come again when the others have arrived."
         )
+
+
+class SentInsideTransaction(ReliableEffectsError):
+    """ctx.send() would keep locks while a partner thinks, and its commit would wait for yours."""
+
+    def __init__(self, using: str, *, atomic: bool) -> None:
+        self.using = using
+        mend = (
+            "The effect is declared atomic=True: take that out, or let another effect make the call."
+            if atomic
+            else "Call it after the transaction.atomic() block."
+        )
+        super().__init__(f"ctx.send() was called in an open transaction on {using!r}. {mend}")
 
 
 class LeaseLost(ReliableEffectsError):

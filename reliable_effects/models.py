@@ -7,6 +7,7 @@ from .idempotency.states import RecordState
 from .inbox.models import InboxMessage
 from .outbox.models import Attempt, Delivery, OutboxEvent, Sweep
 from .outbox.states import Reason, State
+from .outgoing.models import Known, OutgoingCall
 from .reconcile.models import Coverage, Walk
 from .schedule.models import ScheduledJob
 from .schedule.states import JobReason, JobState
@@ -23,7 +24,9 @@ __all__ = [
     "InboxMessage",
     "JobReason",
     "JobState",
+    "Known",
     "OutboxEvent",
+    "OutgoingCall",
     "Reason",
     "RecordState",
     "ScheduledJob",

@@ -24,6 +24,7 @@ attempt_failed = Signal()  # attempt: int, exception: BaseException, retry_at: d
 delivery_poisoned = Signal()  # reason: str, exception: BaseException | None
 delivery_uncertain = Signal()  # waits_for_a_person: bool, exception: BaseException | None
 delivery_redriven = Signal()  # by: str, why: str
+delivery_settled = Signal()  # happened: bool, by: str, why: str
 
 job_missed = Signal()  # late: timedelta
 job_blocked = Signal()  # reason: str

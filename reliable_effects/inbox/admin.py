@@ -7,7 +7,7 @@ each consumer's name.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from django.contrib import admin
@@ -32,10 +32,7 @@ class ConsumerFilter(admin.SimpleListFilter):
         return [(name, name) for name in consumers(rows.db, at_most=_OFFERED)]
 
     def queryset(self, _request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        if not self.value():
-            return queryset
-        # As the index has them, so that a quiet consumer's are not looked for among all others'.
-        return queryset.filter(consumer=self.value()).order_by("consumer", "-received_at")
+        return queryset.filter(consumer=self.value()) if self.value() else queryset
 
 
 class ConflictFilter(KnownChoices):
@@ -52,10 +49,13 @@ class ConflictFilter(KnownChoices):
 class InboxMessageAdmin(ReadOnlyAdmin):
     list_display = ("message_id", "consumer", "received", "conflicted")
     list_filter = (ConsumerFilter, ConflictFilter)
-    ordering = ("-pk",)  # the newest in front, by an index that is there
     search_fields = ("message_id",)  # shows the box; `get_search_results` says what is looked for
     search_help_text = "The whole id of a message, as its sender gave it."
     fields = readonly_fields = ("message_id", "consumer", "received", "conflicts", "conflicted")
+
+    def get_ordering(self, request: HttpRequest) -> Sequence[str]:
+        # As an index has them: a quiet consumer's are not to be looked for among all others'.
+        return ("consumer", "-received_at") if "consumer" in request.GET else ("-pk",)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[InboxMessage], search_term: str
