@@ -14,6 +14,7 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ from example_project.checker import Arrival, PlacedOrder, Verdict, asked_on_both
 from example_project.customers import Customers, Told, wishes
 from example_project.processes import Fleet, NotReady, until
 from example_project.stack import AlreadyRunning, Stack, demo_folder
+from example_project.told import in_short, told_wrongly
 
 if TYPE_CHECKING:
     from example_project.shop.models import Order
@@ -83,6 +85,7 @@ def _prove(stack: Stack, fleet: Fleet, seed: int, *, losses: bool) -> tuple[Verd
     _say("the faults have ended; waiting for what is still owed")
     verdict, at_rest = _drain(stack, told, chaos)
     _report(verdict, told, chaos)
+    print(f"  By webhook: {in_short(_messages(stack))}")
     doubts = list(_doubts(told, chaos, at_rest=at_rest))
     if losses:
         doubts += _report_losses(chaos, _arrivals(stack))
@@ -131,9 +134,11 @@ def _drain(stack: Stack, told: Told, chaos: Chaos) -> tuple[Verdict, bool]:
         arrivals = _arrivals(stack)
         if len(arrivals) != arrived:
             arrived, quiet_since = len(arrivals), gone
-        elif gone - quiet_since >= QUIET and (verdict := _judge(arrivals, told, chaos)).is_sound:
-            return verdict, True
-    return _judge(_arrivals(stack), told, chaos), not is_open
+        elif gone - quiet_since >= QUIET:
+            verdict = _judge(stack, arrivals, told, chaos)
+            if verdict.is_sound:
+                return verdict, True
+    return _judge(stack, _arrivals(stack), told, chaos), not is_open
 
 
 def _doubts(told: Told, chaos: Chaos, *, at_rest: bool) -> Iterator[str]:
@@ -149,10 +154,11 @@ def _doubts(told: Told, chaos: Chaos, *, at_rest: bool) -> Iterator[str]:
         yield "The outbox did not come to rest."
 
 
-def _judge(arrivals: list[Arrival], told: Told, chaos: Chaos) -> Verdict:
-    return check(
+def _judge(stack: Stack, arrivals: list[Arrival], told: Told, chaos: Chaos) -> Verdict:
+    verdict = check(
         acknowledged=told.placed, orders=placed_orders(), arrivals=arrivals, crashes=chaos.crashes
     )
+    return replace(verdict, lost=[*verdict.lost, *told_wrongly(_messages(stack))])
 
 
 def placed_orders() -> list[PlacedOrder]:
@@ -197,6 +203,13 @@ def _arrivals(stack: Stack) -> list[Arrival]:
     answer = requests.get(f"{stack.partners_url}/ledger", timeout=30)
     answer.raise_for_status()
     return as_arrivals(answer.json()["arrivals"])
+
+
+def _messages(stack: Stack) -> list[dict[str, Any]]:
+    """What the partners told the shop by themselves."""
+    answer = requests.get(f"{stack.partners_url}/webhooks", timeout=30)
+    answer.raise_for_status()
+    return answer.json()["messages"]
 
 
 def as_arrivals(lines: Iterable[Mapping[str, Any]]) -> list[Arrival]:

@@ -6,6 +6,7 @@ It runs without any of these environment variables:
     DATABASE_URL   postgres://user:password@host:port/name instead of SQLite
     BROKER_URL     redis://… or amqp://…; without one, run `manage.py effects_worker`
     PARTNERS_URL   where the partners listen
+    WEBHOOK_SECRET what partners sign with
     HASTE          1: short leases and quick sweeps, for a run that kills its workers
 """
 
@@ -20,6 +21,7 @@ from urllib.parse import unquote, urlsplit
 ROOT = Path(__file__).resolve().parent.parent
 DEMO_DIR = Path(os.environ.get("DEMO_DIR", ROOT / ".demo"))
 PARTNERS_URL = os.environ.get("PARTNERS_URL", "http://127.0.0.1:8001")
+WEBHOOK_SECRET = os.environ.get("WEBHOOK_SECRET", "between-the-shop-and-its-partners")
 
 SECRET_KEY = "for-this-demo-only"  # it runs on one machine and listens on loopback
 DEBUG = False

@@ -121,7 +121,7 @@ class Stack:
         return self._python(
             "partners",
             "example_project.partners",
-            *("--port", str(self.partners_port), "--ledger", ledger),
+            *("--port", str(self.partners_port), "--ledger", ledger, "--shop", self.web_url),
             ready=listens(self.partners_port),
         )
 

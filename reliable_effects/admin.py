@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from django.contrib import admin
 
+from .idempotency.admin import register as register_idempotency
+from .inbox.admin import register as register_inbox
 from .outbox.admin import register as register_outbox
+from .outgoing.admin import register as register_calls
 from .reconcile.admin import register as register_reconcile
 from .schedule.admin import JobActions
 from .schedule.admin import register as register_jobs
@@ -16,5 +19,13 @@ from .watch.admin import register as register_watch
 
 __all__ = ["JobActions"]
 
-for register in (register_outbox, register_jobs, register_reconcile, register_watch):
+for register in (
+    register_outbox,
+    register_calls,
+    register_jobs,
+    register_reconcile,
+    register_watch,
+    register_inbox,
+    register_idempotency,
+):
     register(admin.site)

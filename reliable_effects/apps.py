@@ -22,7 +22,10 @@ class ReliableEffectsConfig(AppConfig):
         from . import checks  # noqa: F401, PLC0415  # registers itself; models are loaded by now
         from .idempotency import erase as erase_answers  # noqa: PLC0415
         from .idempotency import sweeps as aging  # noqa: PLC0415
+        from .inbox import prune as inbox_sweep  # noqa: PLC0415
         from .outbox.emit import OutboxWriter  # noqa: PLC0415
+        from .outgoing import calls  # noqa: PLC0415
+        from .outgoing.send import PartnerSender  # noqa: PLC0415
         from .reconcile import sweeps as owed_sweeps  # noqa: PLC0415
         from .schedule import erase, tick  # noqa: PLC0415
         from .schedule.jobs import JobWriter  # noqa: PLC0415
@@ -30,11 +33,14 @@ class ReliableEffectsConfig(AppConfig):
 
         registry.use(OutboxWriter())
         registry.use_scheduler(JobWriter())
+        registry.use_sender(PartnerSender())
         tick.register()
         erase.register()
+        calls.register()
         owed_sweeps.register()
         aging.register()
         erase_answers.register()
+        inbox_sweep.register()
         alerts.register()
         # Events first: effects are declared on them. An import error is raised as it is.
         autodiscover_modules("events")

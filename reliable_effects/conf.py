@@ -73,9 +73,19 @@ class Settings:
     tick_period: timedelta = timedelta(seconds=15)  # how late a job may be found due
     tick_limit: int = 1000  # jobs of one table that one tick emits: what was missed comes by and by
 
+    # The inbox: each message once
+    inbox_retention: timedelta = timedelta(days=30)  # longer than any sender repeats a message
+
     # What is deleted one day, and what is measured
     retention_by_state: Mapping[str, timedelta | None] = field(default_factory=dict)
     instruments: tuple[str, ...] = ()  # "prometheus", "opentelemetry": each needs its extra
+
+    # The way out: calls to partners
+    outgoing_timeout: timedelta = timedelta(seconds=10)  # of a call in all, where it names none
+    outgoing_connect_timeout: timedelta = timedelta(seconds=3)
+    outgoing_answer_limit: int = 1024 * 1024  # bytes of an answer's body that are read
+    outgoing_longest_wait: timedelta = timedelta(hours=1)  # a longer Retry-After is cut to it
+    outgoing_margin_percent: int = 10  # of a partner's window, in which nothing is sent again
 
     # Alerts
     alert_period: timedelta = timedelta(minutes=1)
@@ -258,6 +268,10 @@ def _of_limit(size: int) -> str:
     return "" if size <= _LARGEST else f"it may be at most {_LARGEST}: rows are no file store."
 
 
+def _of_answer(size: int) -> str:
+    return "" if size <= _LARGEST else f"it may be at most {_LARGEST}: it is held in memory."
+
+
 # What may have a retention of its own: what waits, runs or is uncertain is never deleted.
 _OF_SKIPPED = ("NOT_NEEDED", "EXPIRED", "EFFECT_SKIPPED", "SUBJECT_GONE")
 _OF_POISONED = (
@@ -321,6 +335,8 @@ _PROBLEMS: dict[str, Callable[[Any], str]] = {
     "ALERT_WEBHOOK_TIMEOUT": _of_patience,
     "ALERT_POISON_COUNT": _of_count,
     "ALERT_FAILURE_PERCENT": _of_percent,
+    "OUTGOING_MARGIN_PERCENT": _of_percent,
+    "OUTGOING_ANSWER_LIMIT": _of_answer,
     "PAYLOAD_LIMIT": _of_limit,
     "ERROR_LIMIT": _of_limit,
     "RETENTION_BY_STATE": problem_of_retentions,

@@ -12,6 +12,12 @@ What can go wrong, as facts. What an effect *asks for* (Snooze, Skip, …) is in
     ├── UnknownEvent            a name that this release does not declare
     ├── UnknownEffect
     ├── DeclaredTwice           two declarations claim one name
+    ├── BadMessage              an id or a payload that no message can be known by
+    ├── MessageBusy             another transaction is handling the message at this moment
+    ├── MessageConflicted       the message was handled, with another payload
+    ├── MessageTooEarly         only_newer(exactly_next=True), and others are missing before it
+    ├── SentInsideTransaction   ctx.send() with a transaction open
+    ├── SendError               a call to a partner that did not succeed; see outgoing.errors
     ├── LeaseLost               the delivery belongs to somebody else by now
     ├── KeyTakenOver            another request holds this request's idempotency key by now
     └── EffectTimeout           an effect ran longer than its `timeout`
@@ -120,6 +126,64 @@ class DeclaredTwice(ReliableEffectsError):
             f"The {kind} name {name!r} is claimed in {places[0]} and in {places[1]}."
             " Rows are found by this name: give one of them another."
         )
+
+
+class BadMessage(ReliableEffectsError, ValueError):
+    """No message can be known by this: `part` is "id" or "payload", `problem` says why."""
+
+    def __init__(self, part: str, problem: str) -> None:
+        self.part, self.problem = part, problem
+        super().__init__(f"The {part} of a message {problem}")
+
+
+class MessageBusy(ReliableEffectsError):
+    """
+    Another transaction is handling the message at this moment, and may still roll back.
+
+    So it is no duplicate yet, and must not be acknowledged: answer 503, or let the task be retried.
+    """
+
+    def __init__(self, consumer: str, message_id: str) -> None:
+        self.consumer, self.message_id = consumer, message_id
+        super().__init__(
+            f"{consumer!r} is handling the message {message_id!r} at this moment."
+            " Do not acknowledge it; let the sender come again in a few seconds."
+        )
+
+
+class MessageConflicted(ReliableEffectsError):
+    """The sender gave one id to two different messages. The first was handled, this one was not."""
+
+    def __init__(self, consumer: str, message_id: str) -> None:
+        self.consumer, self.message_id = consumer, message_id
+        super().__init__(
+            f"{consumer!r} has handled the message {message_id!r}, with another payload than this."
+            " Nothing was done. Ask the sender which of them is meant."
+        )
+
+
+class MessageTooEarly(ReliableEffectsError):
+    """Messages before this one are missing: `version` came, `expected` is next."""
+
+    def __init__(self, model: str, version: int, expected: int) -> None:
+        self.model, self.version, self.expected = model, version, expected
+        super().__init__(
+            f"{model}: version {version} came, and {expected} is next."
+            " Let it come again when the others have arrived."
+        )
+
+
+class SentInsideTransaction(ReliableEffectsError):
+    """ctx.send() would keep locks while a partner thinks, and its commit would wait for yours."""
+
+    def __init__(self, using: str, *, atomic: bool) -> None:
+        self.using = using
+        mend = (
+            "The effect is declared atomic=True: take that out, or let another effect make the call."
+            if atomic
+            else "Call it after the transaction.atomic() block."
+        )
+        super().__init__(f"ctx.send() was called in an open transaction on {using!r}. {mend}")
 
 
 class LeaseLost(ReliableEffectsError):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from .idempotency.models import IdempotencyRecord
 from .idempotency.states import RecordState
+from .inbox.models import InboxMessage
 from .outbox.models import Attempt, Delivery, OutboxEvent, Sweep
 from .outbox.states import Reason, State
+from .outgoing.models import Known, OutgoingCall
 from .reconcile.models import Coverage, Walk
 from .schedule.models import ScheduledJob
 from .schedule.states import JobReason, JobState
@@ -19,9 +21,12 @@ __all__ = [
     "Coverage",
     "Delivery",
     "IdempotencyRecord",
+    "InboxMessage",
     "JobReason",
     "JobState",
+    "Known",
     "OutboxEvent",
+    "OutgoingCall",
     "Reason",
     "RecordState",
     "ScheduledJob",

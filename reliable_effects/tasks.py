@@ -21,6 +21,7 @@ from celery.worker.strategy import default
 
 from .conf import settings
 from .idempotency.sweeps import IDEMPOTENCY
+from .inbox.prune import INBOX
 from .outbox import timeout
 from .outbox.deliver import on_hint
 from .outbox.kept_connections import kept_connections
@@ -124,6 +125,11 @@ def tick() -> None:
 @shared_task(name="reliable_effects.idempotency", **_LIMITS)
 def idempotency() -> None:
     _sweep(IDEMPOTENCY)
+
+
+@shared_task(name="reliable_effects.inbox", **_LIMITS)
+def inbox() -> None:
+    _sweep(INBOX)
 
 
 @shared_task(name="reliable_effects.alerts", **_LIMITS)

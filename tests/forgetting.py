@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from reliable_effects.inbox import prune as old_messages
 from reliable_effects.outbox import dispatch, heartbeat, low_water, prune, rescue, unknown
 from reliable_effects.outbox.pace import pace
 from reliable_effects.schedule import forget as ended_jobs
@@ -20,6 +21,7 @@ def forget_rows() -> None:
         unknown.forget,
         ended_jobs.forget,
         tick.forget,
+        old_messages.forget,
         zones.forget,
         channels.forget,
         health.forget,

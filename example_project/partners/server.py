@@ -4,6 +4,7 @@ The partners on a socket.
     POST /<partner>              a call; needs an Idempotency-Key header and a JSON object
     GET  /payment/find?key=      what became of a payment: 200 with the charge, or 404
     GET  /ledger                 every arrival (?partner=, ?order=, ?last=)
+    GET  /webhooks               what the partners tell the shop, and how often they tried
     GET, POST or PUT /behaviour  how the partners (mis)behave
     GET  /                       a page for people (?order=); its buttons POST there
 """
@@ -22,6 +23,7 @@ from urllib.parse import parse_qs, urlsplit
 from example_project.partners import page
 from example_project.partners.behaviour import Behaviours, Mood
 from example_project.partners.ledger import NO_ANSWER, Ledger
+from example_project.partners.webhooks import Webhooks
 
 PARTNERS = (
     "payment",
@@ -43,8 +45,15 @@ class PartnersServer(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128  # the default of 5 refuses connections under a burst
 
-    def __init__(self, address: tuple[str, int], ledger: Ledger, behaviours: Behaviours) -> None:
+    def __init__(
+        self,
+        address: tuple[str, int],
+        ledger: Ledger,
+        behaviours: Behaviours,
+        webhooks: Webhooks | None = None,
+    ) -> None:
         self.ledger = ledger
+        self.webhooks = webhooks
         self.behaviours = behaviours
         super().__init__(address, _Handler)
 
@@ -111,6 +120,10 @@ class _Handler(BaseHTTPRequestHandler):
                     self._answer(HTTPStatus.NOT_FOUND, {"error": "No payment under this key."})
                 else:
                     self._answer(HTTPStatus.OK, found)
+            case "/webhooks":
+                told = self.server.webhooks
+                messages = told.messages() if told is not None else []
+                self._answer(HTTPStatus.OK, {"messages": messages})
             case "/behaviour":
                 self._answer(HTTPStatus.OK, self.server.behaviours.as_json())
             case _:
@@ -135,11 +148,17 @@ class _Handler(BaseHTTPRequestHandler):
                 {"Retry-After": str(self.server.behaviours.retry_after(partner))},
             )
         elif mood is Mood.DROP:
-            ledger.apply(partner, key, body, status=NO_ANSWER)
+            self._tell(partner, body, ledger.apply(partner, key, body, status=NO_ANSWER))
             self.close_connection = True
             self.connection.shutdown(socket.SHUT_RDWR)
         else:
-            self._answer(HTTPStatus.OK, ledger.apply(partner, key, body))
+            answer = ledger.apply(partner, key, body)
+            self._answer(HTTPStatus.OK, answer)
+            self._tell(partner, body, answer)
+
+    def _tell(self, partner: str, body: dict[str, Any], answer: dict[str, Any]) -> None:
+        if self.server.webhooks is not None:
+            self.server.webhooks.after(partner, body, answer)
 
     def _behave(self, body: dict[str, Any]) -> None:
         try:

@@ -57,6 +57,9 @@ class Order(models.Model):
     indexed_at = models.DateTimeField(null=True, blank=True)
     wrapped_at = models.DateTimeField(null=True, blank=True)
     label_printed_at = models.DateTimeField(null=True, blank=True)
+    # What the carrier told last, and the number that it gave to that.
+    parcel_status = models.CharField(max_length=20, blank=True, default="")
+    parcel_version = models.PositiveIntegerField(null=True, blank=True)
 
     class Meta:
         ordering = ("-pk",)
@@ -88,6 +91,18 @@ class LoyaltyEntry(models.Model):
 
     def __str__(self) -> str:
         return f"{self.points} for {self.order}"
+
+
+class Capture(models.Model):
+    """Money that came, as the bank told. Nothing here forbids a second row: the inbox must."""
+
+    order = models.ForeignKey(Order, on_delete=models.CASCADE)
+    charge_id = models.CharField(max_length=40)
+    amount = models.DecimalField(max_digits=10, decimal_places=2)
+    told_at = models.DateTimeField(auto_now_add=True)
+
+    def __str__(self) -> str:
+        return f"{self.amount} € for {self.order}"
 
 
 class Shipment(models.Model):

@@ -48,4 +48,5 @@ def order_effects(request: HttpRequest, reference: str) -> HttpResponse:
 def _order_context(reference: str) -> dict[str, object]:
     found = get_object_or_404(Order.objects.select_related("product"), reference=reference)
     lines = effects_of(found, *Shipment.objects.filter(order=found))
-    return {"order": found, "lines": lines, "settled": is_settled(lines)}
+    captures = found.capture_set.order_by("pk")
+    return {"order": found, "lines": lines, "settled": is_settled(lines), "captures": captures}

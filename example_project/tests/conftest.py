@@ -7,10 +7,23 @@ from pathlib import Path
 
 import pytest
 import requests
+from django.db import connections
 
 from example_project.partners.behaviour import Behaviours
 from example_project.partners.ledger import Ledger
 from example_project.partners.server import PARTNERS, PartnersServer
+from example_project.partners.webhooks import Webhooks
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(
+    django_db_modify_db_settings: None,  # noqa: ARG001  # extended
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """A file: to threads that share SQLite's memory it says "locked" where a file makes them wait."""
+    default = connections.settings["default"]
+    if default["ENGINE"].endswith("sqlite3"):
+        default["TEST"]["NAME"] = str(tmp_path_factory.mktemp("shop") / "test.sqlite3")
 
 
 class Partners:
@@ -19,6 +32,9 @@ class Partners:
     def __init__(self, server: PartnersServer) -> None:
         self._server = server
         self.url = f"http://127.0.0.1:{server.server_port}"
+
+    def tell_through(self, webhooks: Webhooks) -> None:
+        self._server.webhooks = webhooks
 
     def behave(self, **wanted) -> requests.Response:
         return requests.post(f"{self.url}/behaviour", json=wanted, timeout=5)

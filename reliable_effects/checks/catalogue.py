@@ -59,6 +59,10 @@ CATALOGUE = (
     Check("E074", "when_done= of a model of jobs is neither “mark” nor “delete”"),
     Check("W075", "a model of jobs without the index that the sweep reads"),
     Check("E076", "an owed query about another model, or one that cannot be filtered further"),
+    # Consumers
+    Check("E090", "two functions consume under one name, so each message reaches only one of them"),
+    Check("E091", "INBOX_RETENTION is no longer than a sender repeats its messages"),
+    Check("E092", "using= of a consumer names a database that is not swept"),
 )
 
 _KNOWN = {check.id for check in CATALOGUE}

@@ -79,3 +79,8 @@ def debt_keys(effect: str, subject_model: str) -> Callable[[str, str], UUID]:
 def outgoing_key(key: UUID, generation: int) -> UUID:
     """The idempotency key a partner sees: the debt's own until a person starts it anew."""
     return key if generation == 0 else derive(key, "generation", str(generation))
+
+
+def call_key(sent: UUID, call: str) -> UUID:
+    """The key of one of several calls of a delivery whose partners see *sent*."""
+    return derive(sent, "call", call)

@@ -1,8 +1,8 @@
 """
 Every declared event and effect, found by the names that rows carry.
 
-The floors below import neither the outbox nor the schedule; `apps.ready()` hands their writers in
-here.
+The floors below import neither the outbox nor the schedule nor what sends; `apps.ready()` hands
+them in here.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from django.core.exceptions import AppRegistryNotReady, ImproperlyConfigured
 
 from ..exceptions import DeclaredTwice, UnknownEffect, UnknownEvent
 from .scheduling import Scheduler
+from .sending import Sender
 
 if TYPE_CHECKING:
     from .effect import Effect
@@ -59,6 +60,7 @@ class Registry:
         self._by_event: dict[str, tuple[Effect[Any, Any], ...]] = {}
         self._writer: Writer | None = None
         self._scheduler: Scheduler | None = None
+        self._sender: Sender | None = None
 
     # Declaring
 
@@ -140,6 +142,18 @@ class Registry:
 
     def use_scheduler(self, scheduler: Scheduler) -> None:
         self._scheduler = scheduler
+
+    @property
+    def sender(self) -> Sender:
+        if self._sender is None:
+            raise AppRegistryNotReady(
+                "Nothing can be sent before Django is set up."
+                " Is 'reliable_effects' in INSTALLED_APPS, and was django.setup() called?"
+            )
+        return self._sender
+
+    def use_sender(self, sender: Sender) -> None:
+        self._sender = sender
 
     # Making sense of annotations
 

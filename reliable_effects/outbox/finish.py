@@ -22,7 +22,7 @@ from .failures import attempt_row, bare
 from .models import Attempt, Delivery, DeliveryQuerySet
 from .passing import may_pass
 from .persist import surely
-from .states import Flag, Notes, Reason, State, noted
+from .states import Flag, Notes, Reason, State, finding, noted
 
 logger = logging.getLogger("reliable_effects")
 
@@ -82,8 +82,13 @@ def poison(
     message: str = "",
     *,
     begun: bool = True,
+    did_not_happen: bool = False,
 ) -> bool:
-    """Set aside for a person. `begun` is False where no attempt was made; then it is given back."""
+    """
+    Set aside for a person. `begun` is False where no attempt was made; then it is given back.
+
+    did_not_happen: `verify` has found it so.
+    """
     row = _attempt(claimed, outcome, exception, message) if outcome is not None else None
     given_back = 0 if begun or claimed.verifying else 1
     return _leave(
@@ -93,6 +98,7 @@ def poison(
         reason=reason,
         finished_at=DbNow(),
         attempts=F("attempts") - given_back,
+        **({"notes": claimed.notes | finding()} if did_not_happen else {}),
     )
 
 
@@ -123,7 +129,8 @@ def doubt(claimed: Claimed, exception: BaseException | None, rest: timedelta | N
 
 def reopen(claimed: Claimed) -> bool:
     """`verify` says that it did not happen: run it again, now."""
-    return _leave(claimed, state=State.PENDING, look_at=DbNow())
+    notes = claimed.notes | finding()
+    return _leave(claimed, state=State.PENDING, look_at=DbNow(), notes=notes)
 
 
 def release(claimed: Claimed, *, until: timedelta = timedelta(0), **notes: Any) -> bool:

@@ -200,6 +200,8 @@ class Delivery(models.Model):
         permissions = [
             ("redrive_delivery", "Can redrive deliveries"),
             ("cancel_delivery", "Can cancel deliveries"),
+            ("settle_delivery", "Can say what became of uncertain deliveries"),
+            ("start_anew_delivery", "Can start deliveries anew under new keys"),
         ]
 
     def __str__(self) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cache
@@ -62,6 +62,15 @@ def prune(using: str) -> Swept:
     for events in _on_from_its_mark(_bare_events(using), _BOUND, swept):
         swept.done += _delete_bare(using, [event.pk for event in events])
     return swept
+
+
+_others: list[Callable[[str, Collection[int]], None]] = []
+
+
+def also(delete: Callable[[str, Collection[int]], None]) -> None:
+    """Let a floor above delete its rows about deliveries, with these. `apps.ready()` calls it."""
+    if delete not in _others:
+        _others.append(delete)
 
 
 def forget() -> None:
@@ -266,6 +275,8 @@ def _deleted(using: str, rows: Sequence[Delivery]) -> list[Delivery]:
             now = locked.values_list("pk", "finished_at")
             ids = {pk for pk, finished_at in now if finished_at == ended[pk]}
             Attempt.objects.using(using).filter(delivery_id__in=ids).delete()
+            for delete in _others:
+                delete(using, ids)
             Delivery.objects.using(using).filter(pk__in=ids).delete()
         _delete_bare(using, {row.event_id for row in rows})
     except Error:

@@ -21,6 +21,7 @@ from ..effects.effect import Effect
 from ..effects.event import Event
 from ..effects.outcomes import Poison, Skip, Snooze, Uncertain
 from ..effects.registry import registry
+from ..effects.sending import Call
 from ..exceptions import BadPayload, EffectTimeout, LeaseLost, UnknownEvent
 from . import finish, instruments, leftovers, timeout, unknown
 from .claim import Claimed
@@ -91,6 +92,8 @@ def _note_beginning(claimed: Claimed) -> None:
     changes: dict[str, Any] = {}
     if unknown.SINCE in claimed.notes:
         changes[unknown.SINCE] = None
+    if Notes.ABSENT in claimed.notes and not claimed.verifying:
+        changes[Notes.ABSENT] = None  # from now on it may happen
     if claimed.verifying:
         # Counted before it is asked, so that a question that kills its worker is counted too.
         changes[Notes.VERIFIES] = noted(claimed.notes, Notes.VERIFIES) + 1
@@ -162,7 +165,7 @@ def _carried_out(  # noqa: PLR0911  # one for each way to end
     completed = False
     try:
         with _watched(claimed) as watch, instruments.around_effect(claimed):
-            ctx = _context(claimed, event, payload, watch)
+            ctx = _context(claimed, event, subject, payload, watch)
             logger.info("doing %s delivery=%d attempt=%d", effect.name, claimed.id, claimed.attempt)
             if effect.atomic:
                 with transaction.atomic(using=claimed.using):
@@ -212,7 +215,7 @@ def _verified(claimed: Claimed, event: OutboxEvent, subject: Any, payload: Any) 
     begun = time.monotonic()
     try:
         with _watched(claimed) as watch, instruments.around_effect(claimed):
-            ctx = _context(claimed, event, payload, watch)
+            ctx = _context(claimed, event, subject, payload, watch)
             answer = _called(claimed, effect.verify, subject, ctx)
     except BaseException as error:  # noqa: BLE001  # see run(): it cannot tell, then
         if isinstance(error, EffectTimeout):
@@ -250,7 +253,7 @@ def _watched(claimed: Claimed) -> AbstractContextManager[timeout.Watch]:
 
 
 def _context(
-    claimed: Claimed, event: OutboxEvent, payload: Any, watch: timeout.Watch
+    claimed: Claimed, event: OutboxEvent, subject: Any, payload: Any, watch: timeout.Watch
 ) -> EffectContext[Any]:
     begun = time.monotonic()
 
@@ -266,6 +269,9 @@ def _context(
             watch.arm()
         return deadline()
 
+    def send(call: Call, deadline: datetime) -> Any:
+        return registry.sender.send(call, claimed=claimed, subject=subject, deadline=deadline)
+
     return EffectContext(
         delivery_id=claimed.id,
         idempotency_key=claimed.idempotency_key,
@@ -277,6 +283,7 @@ def _context(
             logger, {"delivery": claimed.id, "effect": claimed.effect.name}
         ),
         _beat=beat,
+        _send=send,
     )
 
 

@@ -160,9 +160,9 @@ def _settle_interruption(claimed: Claimed, exception: Exception) -> None:
 
 def _settle_did_not_happen(claimed: Claimed) -> None:
     if noted(claimed.notes, Notes.KILLS) >= settings().max_kills:
-        _poison(claimed, Reason.KILLED_WORKERS, None)
+        _poison(claimed, Reason.KILLED_WORKERS, None, did_not_happen=True)
     elif claimed.attempt >= claimed.effect.max_attempts:
-        _poison(claimed, Reason.ATTEMPTS_SPENT, None)
+        _poison(claimed, Reason.ATTEMPTS_SPENT, None, did_not_happen=True)
     elif finish.reopen(claimed):
         logger.info("did not happen: %s delivery=%d runs again", claimed.effect.name, claimed.id)
 
@@ -175,8 +175,11 @@ def _poison(
     message: str = "",
     *,
     begun: bool = True,
+    did_not_happen: bool = False,
 ) -> None:
-    if finish.poison(claimed, reason, outcome, exception, message, begun=begun):
+    if finish.poison(
+        claimed, reason, outcome, exception, message, begun=begun, did_not_happen=did_not_happen
+    ):
         tell.poisoned(claimed.effect.name, claimed.effect, reason, exception, **_facts(claimed))
 
 

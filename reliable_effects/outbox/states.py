@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import Any
 
 from django.db.models import IntegerChoices, TextChoices
@@ -66,6 +67,15 @@ class Notes:
     INTERRUPTED = "interrupted"  # attempts given back because the database failed
     REOPENED = "reopened"  # how often it had succeeded, and was owed all the same
     OWED_AGAIN = "owed_again"  # how often it was skipped as not needed, and owed again
+    # `verify` or a person found that it did not happen. A random number, new with each finding: who
+    # keeps it beside what was sent can tell whether that was found before or after.
+    DENIED = "denied"
+    ABSENT = "absent"  # 1: that was found, and the effect has not run since
+
+
+def finding() -> dict[str, int]:
+    """What is noted when somebody found that it did not happen."""
+    return {Notes.DENIED: secrets.randbelow(_MOST_NOTED - 1) + 1, Notes.ABSENT: 1}
 
 
 def noted(notes: Any, name: str) -> float:
@@ -92,7 +102,8 @@ MOVES: dict[State, dict[State, str]] = {
     },
     State.UNCERTAIN: {
         State.RUNNING: "claimed to verify; attempts stay",
-        State.PENDING: "redriven by a person",
+        State.PENDING: "redriven by a person, or settled by one: it did not happen",
+        State.SUCCEEDED: "settled by a person: it happened",
         State.CANCELLED: "a person cancelled it",
         State.POISONED: "no worker has known its effect for a day",
     },
@@ -116,4 +127,6 @@ MOVES: dict[State, dict[State, str]] = {
 
 _REOPENED_BY_CODE = (State.RUNNING, State.SUCCEEDED)  # into PENDING, and by nobody else
 REDRIVABLE = tuple(s for s in State if State.PENDING in MOVES[s] and s not in _REOPENED_BY_CODE)
+SETTLEABLE = (State.UNCERTAIN,)  # by a person who has found out what happened
+ANEW = (State.PENDING, *REDRIVABLE)  # what may be begun anew, under another key
 CANCELLABLE = tuple(s for s in State if State.CANCELLED in MOVES[s])

@@ -17,8 +17,9 @@ from itertools import islice
 
 from django.db import Error
 
-from ..clock import spoken
-from ..conf import settings
+from ..clock import DbNow, spoken
+from ..conf import MOST_COUNTED, settings
+from ..inbox.models import InboxMessage
 from ..outbox.reconnect import mend
 from ..reconcile.findings import Finding as Found
 from ..reconcile.models import Tier
@@ -174,6 +175,19 @@ def _poisoned(using: str, facts: Database) -> Iterator[Finding]:
 def _uncertain(using: str, facts: Database) -> Iterator[Finding]:
     for effect, count in sorted(facts.uncertain.items()):
         yield Finding(effect, f"{shown(count)} uncertain {effect} on {using}")
+
+
+@rule("conflicted")
+def _conflicted(using: str, facts: Database) -> Iterator[Finding]:  # noqa: ARG001  # asked by itself
+    """For a day: a person asks the sender, and there is nothing here that could be mended."""
+    lately = InboxMessage.objects.using(using).filter(conflicted_at__gt=DbNow() - _ASKED_FOR)
+    names = lately.order_by("conflicted_at").values_list("consumer", flat=True)[:MOST_COUNTED]
+    for consumer, count in sorted(Counter(names).items()):
+        text = f"{shown(count)} messages of {consumer} on {using} came again with another payload"
+        yield Finding(consumer, f"{text}: see Inbox messages in the admin")
+
+
+_ASKED_FOR = timedelta(days=1)
 
 
 # Jobs, and what is owed

@@ -9,6 +9,7 @@ from django.contrib.auth.models import Permission, User
 from django.test import Client
 
 LIST = "/admin/reliable_effects/delivery/"
+SETTLE = ("settle_delivery", "start_anew_delivery")
 VIEW = ("view_delivery", "view_attempt", "view_outboxevent", "view_sweep")
 
 
@@ -38,4 +39,4 @@ def viewer(log_in) -> Client:
 
 @pytest.fixture
 def operator(log_in) -> Client:
-    return log_in(*VIEW, "redrive_delivery", "cancel_delivery")
+    return log_in(*VIEW, "redrive_delivery", "cancel_delivery", *SETTLE)

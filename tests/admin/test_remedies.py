@@ -9,7 +9,8 @@ from django.contrib.admin.models import LogEntry
 from django.test import Client, override_settings
 
 from reliable_effects import signals
-from reliable_effects.outbox.admin import remedies
+from reliable_effects.outbox import remedy
+from reliable_effects.outbox.admin import confirming
 from reliable_effects.outbox.models import Delivery
 from reliable_effects.outbox.states import State
 from tests.admin.conftest import LIST, VIEW, page_of
@@ -182,8 +183,8 @@ def test_a_page_offers_what_can_be_done(operator, state):
 
     text = operator.get(page_of(delivery)).content.decode()
 
-    offered = {verb for verb in VERBS if f'name="action" value="{verb}"' in text}
-    assert offered == {v for v, states in remedies.remedy.ALLOWED.items() if state in states}
+    offered = {verb for verb in remedy.ALLOWED if f'name="action" value="{verb}"' in text}
+    assert offered == {v for v, states in remedy.ALLOWED.items() if state in states}
 
 
 def test_what_was_shown_is_what_is_done(operator):
@@ -225,8 +226,8 @@ def test_confirmed_twice_it_is_done_once(operator):
 
 def test_all_that_match_are_taken_up_to_a_bound_and_the_rest_is_named(operator, monkeypatch):
     """A hundred thousand rows are not done in one request, and not cut silently."""
-    monkeypatch.setattr(remedies, "AT_MOST", 3)
-    monkeypatch.setattr(remedies, "_CHUNK", 2)
+    monkeypatch.setattr(confirming, "AT_MOST", 3)
+    monkeypatch.setattr(confirming, "CHUNK", 2)
     rows = [poisoned_delivery() for _ in range(5)]
 
     question = ask(operator, "redrive", rows[0], across=True, query="?state=poisoned")

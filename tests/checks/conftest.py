@@ -11,6 +11,7 @@ from django.core.checks import CheckMessage, run_checks
 
 from reliable_effects.checks import TAG
 from reliable_effects.effects.registry import registry
+from reliable_effects.inbox import consuming
 
 
 class Project:
@@ -50,7 +51,7 @@ class Project:
 def project(settings, monkeypatch) -> Iterator[Project]:
     current, default = _state._tls.current_app, _state.default_app
     made = Project(settings, monkeypatch)
-    with registry.scratch():
+    with registry.scratch(), consuming.scratch():
         yield made
     made.close()
     _state._tls.current_app, _state.default_app = current, default

@@ -14,6 +14,7 @@ from django.db import connection, connections
 from reliable_effects import ONCE, Event, effect
 from reliable_effects.checks import CATALOGUE
 from reliable_effects.checks.project import about_database
+from reliable_effects.inbox import consume_once
 from reliable_effects.outbox.sweeps import tasks
 from tests.checks.conftest import Project
 from tests.shop.models import LedgerEntry, Order
@@ -220,6 +221,27 @@ def job_that_names_no_event(project):
 @spoils("E074", naming="'archive'")
 def job_done_otherwise(project):
     project.monkeypatch.setattr(TrialExpiry, "when_done", "archive")
+
+
+@spoils("E090", naming="handle and tests.checks.test_checks.two_handlers")
+def two_handlers(_project):
+    """The second would be told that the first's messages are duplicates."""
+    consume_once("billing")(handle)
+    consume_once("billing")(lambda message_id: None)  # noqa: ARG005
+
+
+@spoils("E091", naming="for 30 days")
+def sender_that_repeats_for_long(_project):
+    consume_once("billing", redelivered_for=timedelta(days=30))(handle)
+
+
+@spoils("E092", naming="'elsewhere'")
+def consumer_whose_rows_stay(_project):
+    consume_once("billing", using="elsewhere")(handle)
+
+
+def handle(message_id):
+    return message_id
 
 
 @spoils("W075", naming="trials.TrialExpiry")

@@ -14,7 +14,7 @@ from django.core.management import BaseCommand, get_commands, load_command_class
 from django.dispatch import Signal
 
 import reliable_effects
-from reliable_effects import conf, exceptions, signals
+from reliable_effects import conf, exceptions, inbox, signals
 from reliable_effects.checks import CATALOGUE
 from reliable_effects.effects.effect import Effect
 from reliable_effects.idempotency import Idempotency
@@ -202,6 +202,9 @@ def test_every_rule_of_the_alerts_is_listed():
         ("`promise`", Effect.promise),
         ("`owed`", Effect.owed),
         ("`Backoff`", reliable_effects.Backoff),
+        ("`consume_once`", inbox.consume_once),
+        ("`claim`", inbox.claim),
+        ("`only_newer`", inbox.only_newer),
         ("`idempotent`", Idempotency),
     ],
 )

@@ -17,3 +17,10 @@ class LedgerEntry(models.Model):
     order_pk = models.IntegerField()
     what = models.CharField(max_length=80)
     key = models.CharField(max_length=80)
+
+
+class Parcel(models.Model):
+    """What a carrier tells of, in versions that it counts."""
+
+    status = models.CharField(max_length=20, blank=True)
+    told_version = models.PositiveIntegerField(null=True)

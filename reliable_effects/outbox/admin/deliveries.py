@@ -52,6 +52,15 @@ class AttemptInline(admin.StackedInline):  # type: ignore[type-arg]  # not gener
         return looks.pre(row.traceback)
 
 
+_others: list[type[Any]] = []
+
+
+def also_show(inline: type[Any]) -> None:
+    """On the page of a delivery: what a floor above knows about it."""
+    if inline not in _others:
+        _others.append(inline)
+
+
 class DeliveryAdmin(RemedyAdmin):
     list_display = (
         "id", "shown_state", "effect", "shown_subject", "shown_attempts", "shown_due",
@@ -64,7 +73,10 @@ class DeliveryAdmin(RemedyAdmin):
     search_fields = ("id",)  # shows the box; `search` says what is looked for
     search_help_text = search.HELP
     inlines = (AttemptInline,)
-    change_form_template = "reliable_effects/admin/delivery.html"
+    change_form_template = "reliable_effects/admin/with_remedies.html"
+
+    def get_inlines(self, _request: HttpRequest, _obj: Delivery | None) -> list[type[Any]]:
+        return [*self.inlines, *_others]
 
     def get_search_results(
         self, _request: HttpRequest, queryset: QuerySet[Delivery], search_term: str

@@ -139,7 +139,7 @@ def what_next(row: Delivery) -> str:
         case State.UNCERTAIN if row.look_at is not None:
             return format_html("A worker asks what became of it (due {}).", moment(row.due_at))
         case State.UNCERTAIN:
-            return "A person finds out whether it happened: cancel it if it did, else redrive it."
+            return "A person finds out whether it happened, and settles it."
         case State.POISONED:
             return "A person mends the cause and redrives it, or cancels it."
         case _:
@@ -151,6 +151,8 @@ _NOTES: dict[str, Callable[[Any], str]] = {
     "kills": lambda n: f"Its worker died {n} times while it ran.",
     "snoozed": lambda n: f"Snoozed for {spoken(timedelta(seconds=n))} in all.",
     "verifies": lambda n: f"Asked {n} times what became of it.",
+    "denied": lambda _: "It was found that it had not happened.",
+    "absent": lambda _: "It has not run since.",
     "unknown_since": lambda at: f"No worker has known its effect since {at}.",
 }
 _FLAGS = {

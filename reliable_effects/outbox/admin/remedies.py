@@ -1,57 +1,93 @@
-"""
-Redrive and cancel as admin actions: a page that says what will be done, a reason, an audit entry.
-
-The page fixes the ids. What is confirmed is what was shown, however the filter's rows have changed;
-each row's own state is asked again when it is changed.
-"""
+"""What a person may do to deliveries, and what the page before each says."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 from django import forms
-from django.contrib import admin, messages
-from django.contrib.admin import helpers
-from django.db import transaction
+from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.template.response import TemplateResponse
 
 from .. import remedy
-from ..models import Delivery, DeliveryQuerySet
-from ..states import State
+from ..models import Delivery
+from ..remedy import HAPPENED, NOT_HAPPENED, START_ANEW
+from .confirming import ConfirmedActions, Group, Verb, WhyForm
 from .pages import ReadOnlyAdmin
 from .search import as_id
 
-AT_MOST = 10_000  # rows in one go: some seconds of a request
-_CHUNK = 500  # rows in one transaction
 
-_APPLY: dict[str, Callable[..., list[Delivery]]] = {
-    "redrive": remedy.redrive,
-    "cancel": remedy.cancel,
-}
-_DONE = {"redrive": "redriven", "cancel": "cancelled"}
-_MEANS = {
-    "redrive": "They run again soon, with all their attempts and the keys that partners know.",
-    "cancel": "They are given up: no worker will run them.",
-}
+class WordForm(WhyForm):
+    """Start anew: somebody's word for what no row can tell."""
 
+    field_order = ("did_not_happen", "why")
 
-class WhyForm(forms.Form):
-    """What the audit entry needs to know."""
-
-    why = forms.CharField(
-        label="Reason",
-        max_length=500,
-        widget=forms.Textarea(attrs={"rows": 3, "cols": 70}),
-        help_text="Kept in the history of each delivery, with your name.",
+    did_not_happen = forms.BooleanField(
+        label="I have looked at the partner, and none of these happened",
+        required=False,
+        help_text="Without it, what may have happened is left alone.",
     )
 
 
-class RemedyAdmin(ReadOnlyAdmin):
+_VERBS = {
+    verb.name: verb
+    for verb in (
+        Verb(
+            "redrive",
+            "Redrive deliveries?",
+            "Redrive",
+            "be redriven",
+            "redriven",
+            "They run again soon, with all their attempts and the keys that partners know.",
+        ),
+        Verb(
+            "cancel",
+            "Cancel deliveries?",
+            "Cancel the deliveries",
+            "be cancelled",
+            "cancelled",
+            "They are given up: no worker will run them.",
+            is_an_end=True,
+        ),
+        Verb(
+            HAPPENED,
+            "Did they happen?",
+            "It happened",
+            "be settled: it happened",
+            "settled as happened",
+            "They end as succeeded, and no worker runs them again. What the effect would have written"
+            " into your own rows is for you to write.",
+            is_an_end=True,
+        ),
+        Verb(
+            NOT_HAPPENED,
+            "Did they not happen?",
+            "It did not happen",
+            "be settled: it did not happen",
+            "settled as not happened",
+            "They run again soon, with all their attempts, under the keys that partners know. If a"
+            " partner has forgotten its key, and it did happen, it will happen twice.",
+        ),
+        Verb(
+            START_ANEW,
+            "Start deliveries anew?",
+            "Start anew",
+            "be started anew",
+            "started anew",
+            "They run again soon under new keys: to partners they are something they never heard of."
+            " Whatever happened under the old key will happen a second time.",
+            WordForm,
+        ),
+    )
+}
+
+
+class RemedyAdmin(ConfirmedActions, ReadOnlyAdmin):
     """Deliveries, and what a person may do to them."""
 
-    actions = ("redrive", "cancel")
+    actions = tuple(_VERBS)
+    verbs = _VERBS
 
     def has_redrive_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("reliable_effects.redrive_delivery")
@@ -59,120 +95,94 @@ class RemedyAdmin(ReadOnlyAdmin):
     def has_cancel_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("reliable_effects.cancel_delivery")
 
+    def has_settle_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("reliable_effects.settle_delivery")
+
+    def has_start_anew_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("reliable_effects.start_anew_delivery")
+
     @admin.action(description="Redrive selected deliveries", permissions=["redrive"])
     def redrive(self, request: HttpRequest, rows: QuerySet[Delivery]) -> HttpResponse | None:
-        return self._remedy("redrive", request, rows)
+        return self.confirm("redrive", request, rows)
 
     @admin.action(description="Cancel selected deliveries", permissions=["cancel"])
     def cancel(self, request: HttpRequest, rows: QuerySet[Delivery]) -> HttpResponse | None:
-        return self._remedy("cancel", request, rows)
+        return self.confirm("cancel", request, rows)
 
-    def remedies_for(self, request: HttpRequest, row: Delivery) -> list[str]:
+    @admin.action(description="Settle uncertain deliveries: it happened", permissions=["settle"])
+    def settle_happened(
+        self, request: HttpRequest, rows: QuerySet[Delivery]
+    ) -> HttpResponse | None:
+        return self.confirm(HAPPENED, request, rows)
+
+    @admin.action(
+        description="Settle uncertain deliveries: it did not happen", permissions=["settle"]
+    )
+    def settle_not_happened(
+        self, request: HttpRequest, rows: QuerySet[Delivery]
+    ) -> HttpResponse | None:
+        return self.confirm(NOT_HAPPENED, request, rows)
+
+    @admin.action(
+        description="Start selected deliveries anew, under new keys", permissions=["start_anew"]
+    )
+    def start_anew(self, request: HttpRequest, rows: QuerySet[Delivery]) -> HttpResponse | None:
+        return self.confirm(START_ANEW, request, rows)
+
+    def remedies_for(self, request: HttpRequest, row: Delivery) -> list[Verb]:
         """What this user may do to *row* as it stands."""
         allowed = self.get_actions(request)
-        return [v for v, states in remedy.ALLOWED.items() if v in allowed and row.state in states]
-
-    def _remedy(
-        self, verb: str, request: HttpRequest, rows: QuerySet[Delivery]
-    ) -> HttpResponse | None:
-        confirmed = "ids" in request.POST
-        if confirmed:
-            ids, cut = _read_ids(request.POST["ids"]), False
-        else:
-            ids = list(rows.values_list("pk", flat=True)[: AT_MOST + 1])
-            ids, cut = ids[:AT_MOST], len(ids) > AT_MOST
-        told = self._forecast(verb, request, ids)
-        form = WhyForm(request.POST if confirmed else None)
-        if not (confirmed and form.is_valid()):
-            return self._ask(verb, request, ids, told, cut=cut, form=form)
-        expected = sum(group.count for group in told if not group.left_alone)
-        self._apply(verb, request, ids, form.cleaned_data["why"], expected)
-        return None
-
-    def _ask(
-        self,
-        verb: str,
-        request: HttpRequest,
-        ids: Sequence[int],
-        told: Sequence[remedy.Forecast],
-        *,
-        cut: bool,
-        form: WhyForm,
-    ) -> HttpResponse:
-        context = {
-            **self.admin_site.each_context(request),
-            "title": f"{verb.capitalize()} deliveries?",
-            "opts": self.opts,
-            "media": self.media,
-            "verb": verb,
-            "means": _MEANS[verb],
-            "changed": [group for group in told if not group.left_alone],
-            "left_alone": [group for group in told if group.left_alone],
-            "count": sum(group.count for group in told if not group.left_alone),
-            "cut_at": AT_MOST if cut else None,
-            "ids": ",".join(map(str, ids)),
-            "first_id": ids[0] if ids else "",
-            "checkbox_name": helpers.ACTION_CHECKBOX_NAME,
-            "form": form,
-        }
-        request.current_app = self.admin_site.name  # read by {% url %}
-        return TemplateResponse(request, "reliable_effects/admin/confirm.html", context)
-
-    def _forecast(
-        self, verb: str, request: HttpRequest, ids: Sequence[int]
-    ) -> list[remedy.Forecast]:
-        alike: dict[tuple[str, State, str, str], int] = {}
-        for rows in self._chunks(request, ids):
-            for group in remedy.forecast(verb, rows):
-                kind = (group.effect, group.state, group.reason, group.left_alone)
-                alike[kind] = alike.get(kind, 0) + group.count
         return [
-            remedy.Forecast(effect, state, reason, count, left_alone)
-            for (effect, state, reason, left_alone), count in alike.items()
+            self.verbs[name]
+            for name, states in remedy.ALLOWED.items()
+            if name in allowed and row.state in states
         ]
 
-    def _apply(
-        self, verb: str, request: HttpRequest, ids: Sequence[int], why: str, expected: int
-    ) -> None:
-        by = request.user.get_username()
-        entry = f"{_DONE[verb].capitalize()} (one of {expected}): {why}"
-        count = 0
-        for rows in self._chunks(request, ids):
-            # Change and audit entry share one fate.
-            with transaction.atomic(using=rows.db):
-                changed = _APPLY[verb](rows, by=by, why=why)
-                self._log(request, changed, entry)
-            count += len(changed)
-        self.message_user(
-            request,
-            f"{count} {'delivery was' if count == 1 else 'deliveries were'} {_DONE[verb]}.",
-            messages.SUCCESS if count else messages.WARNING,
+    # What the page says, and what is done
+
+    def form_of(self, verb: Verb, request: HttpRequest, data: Any) -> WhyForm:
+        # To give one's word is to settle, and needs that permission.
+        has_a_word = verb.form is not WordForm or self.has_settle_permission(request)
+        return verb.form(data) if has_a_word else WhyForm(data)
+
+    def groups(self, verb: Verb, request: HttpRequest, rows: QuerySet[Any]) -> list[Group]:
+        told = [
+            Group(f.effect, f.state.label, f.reason_label, f.count, f.left_alone)
+            for f in remedy.forecast(verb.name, remedy.as_deliveries(rows))
+        ]
+        if verb.name == START_ANEW and self.has_settle_permission(request):
+            return [_with_a_word(group) for group in told]
+        return told
+
+    def change(self, verb: Verb, rows: QuerySet[Any], form: WhyForm, by: str) -> Sequence[Delivery]:
+        said = {"by": by, "why": form.cleaned_data["why"]}
+        deliveries = remedy.as_deliveries(rows)
+        match verb.name:
+            case "redrive":
+                return remedy.redrive(deliveries, **said)
+            case "cancel":
+                return remedy.cancel(deliveries, **said)
+            case remedy.HAPPENED | remedy.NOT_HAPPENED as name:
+                return remedy.settle(deliveries, happened=name == HAPPENED, **said)
+            case remedy.START_ANEW:
+                word = form.cleaned_data.get("did_not_happen", False)
+                return remedy.start_anew(deliveries, did_not_happen=word, **said)
+            case _:
+                raise KeyError(verb.name)
+
+    def entry(self, verb: Verb, form: WhyForm) -> str:
+        word = (
+            " on my word that it did not happen" if form.cleaned_data.get("did_not_happen") else ""
         )
-        if count < len(ids):
-            self.message_user(
-                request,
-                f"{len(ids) - count} left alone, because of the state they are in.",
-                messages.WARNING,
-            )
+        return super().entry(verb, form) + word
 
-    def _log(self, request: HttpRequest, changed: Sequence[Delivery], entry: str) -> None:
-        # Not at the top: the models of other apps are not loaded when this module is.
-        from django.contrib.admin.models import CHANGE, LogEntry  # noqa: PLC0415
-
-        LogEntry.objects.log_actions(
-            user_id=str(request.user.pk),
-            queryset=changed,
-            action_flag=CHANGE,
-            change_message=entry,
-        )
-
-    def _chunks(self, request: HttpRequest, ids: Sequence[int]) -> Iterator[DeliveryQuerySet]:
-        # Through get_queryset, so that a project's own narrowing holds for what is posted, too.
-        for start in range(0, len(ids), _CHUNK):
-            rows: DeliveryQuerySet = self.get_queryset(request)  # type: ignore[assignment]  # our manager's
-            yield remedy.on_writer(rows).filter(pk__in=ids[start : start + _CHUNK])
+    def read_id(self, text: str) -> int | None:
+        return as_id(text)
 
 
-def _read_ids(text: str) -> list[int]:
-    """The ids a form brings back; what is none is left out."""
-    return [pk for part in text.split(",") if (pk := as_id(part)) is not None][:AT_MOST]
+def _with_a_word(group: Group) -> Group:
+    if group.left_alone != remedy.NEEDS_A_WORD:
+        return group
+    reason = f"{group.reason}; " if group.reason else ""
+    remark = f"{reason}it may have happened, so only with your word below"
+    return Group(group.about, group.state, remark, group.count, "")

@@ -10,17 +10,7 @@ from django.utils import timezone
 
 from ...effects.scheduling import When
 from ...effects.wall_clock import WallClock
-
-
-class WhyForm(forms.Form):
-    """What the audit entry needs to know."""
-
-    why = forms.CharField(
-        label="Reason",
-        max_length=500,
-        widget=forms.Textarea(attrs={"rows": 3, "cols": 70}),
-        help_text="Kept in the history of each job, with your name.",
-    )
+from ...outbox.admin.confirming import WhyForm
 
 
 class RescheduleForm(WhyForm):

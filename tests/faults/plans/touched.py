@@ -22,6 +22,7 @@ TABLES = (
     "reliable_effects_attempt",
     "reliable_effects_scheduledjob",
     "trials_trialexpiry",
+    "reliable_effects_inboxmessage",
 )
 
 

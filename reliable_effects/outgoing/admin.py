@@ -1,0 +1,86 @@
+"""What is known of each call: on the page of its delivery, and to be found by the key that was sent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.admin import AdminSite
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from ..outbox.admin import looks, search
+from ..outbox.admin.deliveries import also_show
+from ..outbox.admin.pages import ReadOnlyAdmin
+from ..outbox.models import Delivery
+from .models import OutgoingCall
+
+
+class _Shown:
+    """How a call looks, wherever it is shown."""
+
+    @admin.display(description="known")
+    def shown_known(self, row: OutgoingCall) -> str:
+        return f"{row.known}: {row.get_known_display()}"
+
+    @admin.display(description="first sent")
+    def first_sent(self, row: OutgoingCall) -> str:
+        return looks.instant(row.first_sent_at)
+
+    @admin.display(description="last sent")
+    def last_sent(self, row: OutgoingCall) -> str:
+        return looks.instant(row.last_sent_at)
+
+    @admin.display(description="the partner remembers it until")
+    def shown_until(self, row: OutgoingCall) -> str:
+        return looks.instant(row.safe_until) if row.safe_until else "nobody knows"
+
+
+_FIELDS = (
+    "target", "call", "key", "shown_known", "status", "request_id", "times_sent", "first_sent",
+    "last_sent", "shown_until",
+)  # fmt: skip
+
+
+class CallInline(_Shown, admin.StackedInline):  # type: ignore[type-arg]  # not generic at run time
+    """Whoever settles a delivery looks here first, and then at the partner's."""
+
+    model = OutgoingCall
+    verbose_name_plural = "calls to partners"
+    ordering = ("id",)
+    fields = readonly_fields = _FIELDS
+    can_delete = False
+    extra = max_num = 0
+
+    def has_add_permission(self, *_: Any, **__: Any) -> bool:
+        return False
+
+    def has_change_permission(self, *_: Any, **__: Any) -> bool:
+        return False
+
+
+class OutgoingCallAdmin(_Shown, ReadOnlyAdmin):
+    list_display = ("target", "call", "shown_known", "status", "times_sent", "last_sent")
+    ordering = ("-id",)
+    search_fields = ("key",)  # shows the box; `get_search_results` says what is looked for
+    search_help_text = "The idempotency key that a partner names."
+    fields = readonly_fields = (*_FIELDS, "shown_delivery")
+
+    def get_search_results(
+        self, _request: HttpRequest, queryset: QuerySet[OutgoingCall], search_term: str
+    ) -> tuple[QuerySet[OutgoingCall], bool]:
+        term = search_term.strip()
+        if not term:
+            return queryset, False
+        key = search.as_uuid(term)
+        return (queryset.none() if key is None else queryset.filter(key=key)), False
+
+    @admin.display(description="delivery")
+    def shown_delivery(self, row: OutgoingCall) -> str:
+        return looks.page(Delivery, row.delivery_id, f"#{row.delivery_id}", self.admin_site.name)
+
+
+def register(site: AdminSite) -> None:
+    """Put our pages on *site*."""
+    also_show(CallInline)
+    site.register(OutgoingCall, OutgoingCallAdmin)

@@ -1,0 +1,59 @@
+"""What others ask of the rows of calls: what surely did not happen, and to delete and to blank them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from ..outbox import forget, prune, remedy
+from ..outbox.forget import Share
+from ..outbox.models import Delivery
+from ..outbox.states import WAITING, Notes, State, noted
+from .classify import may_have_happened
+from .models import OutgoingCall
+
+_BATCH = 200  # deliveries in one statement
+
+
+def register() -> None:
+    """Let prune, forget and the remedies know of our table."""
+    prune.also(delete)
+    forget.also("outgoing calls", blank)
+    remedy.use_evidence(surely_not_done)
+
+
+def delete(using: str, delivery_ids: Collection[int]) -> None:
+    OutgoingCall.objects.using(using).filter(delivery_id__in=delivery_ids).delete()
+
+
+def blank(using: str, label: str, pk: str, *, even_pending: bool, dry_run: bool) -> Share:  # noqa: ARG001  # what waits is cancelled by now
+    """The hash of what was asked for, and the partner's number; not of what may be sent again."""
+    about = Delivery.objects.using(using).filter(event__subject_model=label, event__subject_pk=pk)
+    open_ = about.filter(state__in=(State.RUNNING, *WAITING)).values("pk")
+    telling = OutgoingCall.objects.using(using).exclude(request_hash="", request_id="")
+    ended = telling.filter(delivery__in=about.values("pk")).exclude(delivery__in=open_)
+    share = Share(left=telling.filter(delivery__in=open_).count())
+    pks = list(ended.values_list("pk", flat=True))
+    if dry_run:
+        share.blanked = len(pks)
+        return share
+    for start in range(0, len(pks), _BATCH):
+        rows = OutgoingCall.objects.using(using).filter(pk__in=pks[start : start + _BATCH])
+        share.blanked += rows.update(request_hash="", request_id="")
+    return share
+
+
+def surely_not_done(rows: Collection[Delivery]) -> set[int]:
+    """Those of *rows* that have sent something, and of which nothing can have been carried out."""
+    if not rows:
+        return set()
+    using = next(iter(rows))._state.db or "default"  # Django's documented name
+    denials = {row.pk: int(noted(row.notes, Notes.DENIED)) for row in rows}
+    calls = OutgoingCall.objects.using(using).filter(delivery_id__in=denials)
+    sent: set[int] = set()
+    doubtful: set[int] = set()
+    for call in calls:
+        sent.add(call.delivery_id)
+        denied_since = denials[call.delivery_id] not in (0, call.denial)
+        if may_have_happened(call.known) and not (denied_since and call.known != "done"):
+            doubtful.add(call.delivery_id)
+    return sent - doubtful
