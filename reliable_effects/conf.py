@@ -89,6 +89,11 @@ class Settings:
     alert_webhook: str = ""  # an address that gets a JSON POST; it is never logged
     alert_webhook_timeout: timedelta = timedelta(seconds=3)
 
+    # Back pressure
+    shed_fresh_for: timedelta = timedelta(seconds=2)  # how old a look at a queue may be
+    shed_patience: timedelta = timedelta(milliseconds=100)  # what a request waits for such a look
+    shed_low_percent: int = 80  # of its limit, under which a queue must come to be open again
+
 
 def settings() -> Settings:
     """
@@ -270,6 +275,7 @@ _PROBLEMS: dict[str, Callable[[Any], str]] = {
     "ALERT_WEBHOOK_TIMEOUT": _of_patience,
     "ALERT_POISON_COUNT": _of_count,
     "ALERT_FAILURE_PERCENT": _of_percent,
+    "SHED_LOW_PERCENT": _of_percent,
     "PAYLOAD_LIMIT": _of_limit,
     "ERROR_LIMIT": _of_limit,
     "RETENTION_BY_STATE": problem_of_retentions,

@@ -59,6 +59,9 @@ CATALOGUE = (
     Check("E074", "when_done= of a model of jobs is neither “mark” nor “delete”"),
     Check("W075", "a model of jobs without the index that the sweep reads"),
     Check("E076", "an owed query about another model, or one that cannot be filtered further"),
+    # Back pressure
+    Check("E100", "a limit of shed_load on a queue in which no effect waits"),
+    Check("E101", "a limit of shed_load on an effect that is not declared"),
 )
 
 _KNOWN = {check.id for check in CATALOGUE}

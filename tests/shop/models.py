@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import uuid
+
 from django.db import models
 
 
@@ -17,3 +19,10 @@ class LedgerEntry(models.Model):
     order_pk = models.IntegerField()
     what = models.CharField(max_length=80)
     key = models.CharField(max_length=80)
+
+
+class Parcel(models.Model):
+    """A subject whose key is no number."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4)
+    owner = models.CharField(max_length=80)
