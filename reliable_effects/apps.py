@@ -20,6 +20,8 @@ class ReliableEffectsConfig(AppConfig):
 
     def ready(self) -> None:
         from . import checks  # noqa: F401, PLC0415  # registers itself; models are loaded by now
+        from .idempotency import erase as erase_answers  # noqa: PLC0415
+        from .idempotency import sweeps as aging  # noqa: PLC0415
         from .outbox.emit import OutboxWriter  # noqa: PLC0415
         from .reconcile import sweeps as owed_sweeps  # noqa: PLC0415
         from .schedule import erase, tick  # noqa: PLC0415
@@ -31,6 +33,8 @@ class ReliableEffectsConfig(AppConfig):
         tick.register()
         erase.register()
         owed_sweeps.register()
+        aging.register()
+        erase_answers.register()
         alerts.register()
         # Events first: effects are declared on them. An import error is raised as it is.
         autodiscover_modules("events")

@@ -6,6 +6,7 @@ Keys are the field names of `Settings` in upper case. Every key has a default th
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
@@ -94,6 +95,21 @@ class Settings:
     shed_patience: timedelta = timedelta(milliseconds=100)  # what a request waits for such a look
     shed_low_percent: int = 80  # of its limit, under which a queue must come to be open again
 
+    # The way in: idempotency keys
+    idempotency_lease: timedelta = timedelta(seconds=60)  # how long a view may hold its key
+    idempotency_key_retention: timedelta = timedelta(hours=72)  # a repeated key is known so long
+    idempotency_body_retention: timedelta = timedelta(hours=24)  # and its answer replayed so long
+    idempotency_strict: bool = False  # only keys in double quotes, as the IETF draft wants them
+    idempotency_replay_5xx: bool = False  # keep server errors too, and replay them
+    idempotency_throttle_replays: bool = False  # REST framework: do replays spend a throttle?
+    idempotency_response_limit: int = 1024 * 1024  # bytes of a response's body that are kept
+    idempotency_request_limit: int = 16 * 1024 * 1024  # bytes of a request's body
+    idempotency_not_stored: tuple[int, ...] = (401, 403, 407, 408, 413, 415, 425, 429)
+    idempotency_headers: tuple[str, ...] = ()  # of responses, kept beside those that always are
+    idempotency_markers: tuple[str, ...] = ("Idempotent-Replayed", "Idempotency-Replayed")
+    idempotency_docs: str = ""  # the address where your API's rules for keys are told
+    idempotency_prune_period: timedelta = timedelta(minutes=1)
+
 
 def settings() -> Settings:
     """
@@ -177,7 +193,7 @@ def _of_transport(name: str) -> str:
     return "it needs to be 'auto', 'celery', 'none', or a dotted path to send(queue, hint)."
 
 
-def _of_webhook(address: str) -> str:
+def _of_address(address: str) -> str:
     try:
         is_web = urlsplit(address).scheme in ("http", "https") and urlsplit(address).hostname
     except ValueError:
@@ -214,6 +230,33 @@ def _of_instruments(names: tuple[Any, ...]) -> str:
             did_you_mean = f" Did you mean {close[0]!r}?" if close else ""
             return f"there is no {name!r}; there are {', '.join(INSTRUMENTS)}.{did_you_mean}"
     return ""
+
+
+def _of_statuses(statuses: tuple[Any, ...]) -> str:
+    for status in statuses:
+        if type(status) is not int or not 400 <= status <= 599:  # noqa: PLR2004  # errors
+            return f"it names {status!r}; it needs status codes from 400 to 599."
+    return ""
+
+
+def _of_header_names(names: tuple[Any, ...]) -> str:
+    for name in names:
+        if not isinstance(name, str) or not _HEADER.fullmatch(name):
+            return f"{name!r} is no name of a header."
+    return ""
+
+
+def _of_kept_headers(names: tuple[Any, ...]) -> str:
+    if problem := _of_header_names(names):
+        return problem
+    secret = [name for name in names if is_secret_header(name)]
+    return f"{secret[0]!r} is never kept: it may let somebody else in." if secret else ""
+
+
+def is_secret_header(name: str) -> bool:
+    """Whether a response's header is never kept, whatever a project sets: it is of one answer only."""
+    lower = name.lower()
+    return lower in _OF_ONE_ANSWER or any(part in lower for part in _SECRET_PARTS)
 
 
 def _of_limit(size: int) -> str:
@@ -253,6 +296,14 @@ def problem_of_retentions(spans: Mapping[Any, Any]) -> str:
     return ""
 
 
+_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # RFC 9110, section 5.6.2
+_OF_ONE_ANSWER = frozenset(
+    {"set-cookie", "set-cookie2", "cookie", "authorization", "authentication-info"}
+    | {"www-authenticate", "proxy-authenticate", "proxy-authorization", "proxy-authentication-info"}
+    | {"connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"}
+    | {"proxy-connection", "date", "server", "content-length"}
+)
+_SECRET_PARTS = ("token", "secret", "api-key", "apikey", "password", "session", "csrf")
 _LONGEST_QUEUE = 100  # characters, in a row
 INSTRUMENTS = {
     "prometheus": "reliable_effects.watch.prometheus",
@@ -271,7 +322,7 @@ _PROBLEMS: dict[str, Callable[[Any], str]] = {
     "TRANSPORT": _of_transport,
     "REDACT": _of_path,
     "TRACE_ID": lambda path: path and _of_path(path),
-    "ALERT_WEBHOOK": _of_webhook,
+    "ALERT_WEBHOOK": _of_address,
     "ALERT_WEBHOOK_TIMEOUT": _of_patience,
     "ALERT_POISON_COUNT": _of_count,
     "ALERT_FAILURE_PERCENT": _of_percent,
@@ -279,6 +330,11 @@ _PROBLEMS: dict[str, Callable[[Any], str]] = {
     "PAYLOAD_LIMIT": _of_limit,
     "ERROR_LIMIT": _of_limit,
     "RETENTION_BY_STATE": problem_of_retentions,
+    "IDEMPOTENCY_RESPONSE_LIMIT": _of_limit,
+    "IDEMPOTENCY_NOT_STORED": _of_statuses,
+    "IDEMPOTENCY_HEADERS": _of_kept_headers,
+    "IDEMPOTENCY_MARKERS": _of_header_names,
+    "IDEMPOTENCY_DOCS": _of_address,
     "INSTRUMENTS": _of_instruments,
 }
 

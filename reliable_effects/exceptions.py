@@ -3,6 +3,7 @@ What can go wrong, as facts. What an effect *asks for* (Snooze, Skip, …) is in
 
     ReliableEffectsError
     ├── OutsideTransaction      emit(), schedule() … with no transaction open
+    ├── InsideTransaction       an idempotent view was called with a transaction open around it
     ├── BadPayload              a payload that cannot be stored, or read back
     ├── BadSubject              emit() was given another thing than the event's subject
     ├── BadSchedule             an argument of schedule() that no job could be made of
@@ -12,6 +13,7 @@ What can go wrong, as facts. What an effect *asks for* (Snooze, Skip, …) is in
     ├── UnknownEffect
     ├── DeclaredTwice           two declarations claim one name
     ├── LeaseLost               the delivery belongs to somebody else by now
+    ├── KeyTakenOver            another request holds this request's idempotency key by now
     └── EffectTimeout           an effect ran longer than its `timeout`
 """
 
@@ -33,6 +35,20 @@ class OutsideTransaction(ReliableEffectsError):
             f"{call}({name!r}) needs an open transaction on the database {using!r}."
             " Put it and the change it announces in one"
             f" transaction.atomic({'' if using == 'default' else f'using={using!r}'}) block."
+        )
+
+
+class InsideTransaction(ReliableEffectsError):
+    """An idempotent view's key could not be claimed by itself: a transaction is open around it."""
+
+    def __init__(self, view: str, using: str) -> None:
+        self.view, self.using = view, using
+        super().__init__(
+            f"{view} was called inside an open transaction on the database {using!r}, so its"
+            " idempotency key could not be claimed before it runs. If it is ATOMIC_REQUESTS, put"
+            " @transaction.non_atomic_requests"
+            f"{'' if using == 'default' else f'(using={using!r})'} on the whole view; @idempotent"
+            " opens a transaction of its own. Else take the atomic() around it away."
         )
 
 
@@ -114,6 +130,17 @@ class LeaseLost(ReliableEffectsError):
         super().__init__(
             f"The lease of delivery {delivery_id} is over; what this run wrote last was refused."
             " Call ctx.heartbeat() more often, or declare a longer timeout=."
+        )
+
+
+class KeyTakenOver(ReliableEffectsError):
+    """The request outlived its lease and another took its key: what it wrote is rolled back."""
+
+    def __init__(self, record_id: int) -> None:
+        self.record_id = record_id
+        super().__init__(
+            f"The lease of idempotency record {record_id} is over and another request has its key;"
+            " what this one wrote is rolled back. Declare a longer lease= for this view."
         )
 
 

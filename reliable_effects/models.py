@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from .idempotency.models import IdempotencyRecord
+from .idempotency.states import RecordState
 from .outbox.models import Attempt, Delivery, OutboxEvent, Sweep
 from .outbox.states import Reason, State
 from .reconcile.models import Coverage, Walk
@@ -16,10 +18,12 @@ __all__ = [
     "Attempt",
     "Coverage",
     "Delivery",
+    "IdempotencyRecord",
     "JobReason",
     "JobState",
     "OutboxEvent",
     "Reason",
+    "RecordState",
     "ScheduledJob",
     "State",
     "Sweep",

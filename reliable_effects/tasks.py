@@ -20,6 +20,7 @@ from celery.signals import (
 from celery.worker.strategy import default
 
 from .conf import settings
+from .idempotency.sweeps import IDEMPOTENCY
 from .outbox import timeout
 from .outbox.deliver import on_hint
 from .outbox.kept_connections import kept_connections
@@ -118,6 +119,11 @@ def coverage() -> None:
 @shared_task(name="reliable_effects.tick", **_LIMITS)
 def tick() -> None:
     _sweep(TICK)
+
+
+@shared_task(name="reliable_effects.idempotency", **_LIMITS)
+def idempotency() -> None:
+    _sweep(IDEMPOTENCY)
 
 
 @shared_task(name="reliable_effects.alerts", **_LIMITS)

@@ -1,10 +1,19 @@
-"""What REST framework gets of this app: `pip install django-reliable-effects[drf]`."""
+"""For REST framework: one file a subject, re-exported here."""
 
 from __future__ import annotations
 
 from .accepted import accepted
+from .describing import describe_accepted
+from .idempotent import IdempotentMixin
 from .outward import Outward
 from .shedding import ShedLoad
 from .status import EffectStatusViewSet
 
-__all__ = ["EffectStatusViewSet", "Outward", "ShedLoad", "accepted"]
+__all__ = [
+    "EffectStatusViewSet",
+    "IdempotentMixin",
+    "Outward",
+    "ShedLoad",
+    "accepted",
+    "describe_accepted",
+]

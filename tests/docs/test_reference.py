@@ -17,6 +17,10 @@ import reliable_effects
 from reliable_effects import conf, exceptions, signals
 from reliable_effects.checks import CATALOGUE
 from reliable_effects.effects.effect import Effect
+from reliable_effects.idempotency import Idempotency
+from reliable_effects.idempotency.models import IdempotencyRecordQuerySet
+from reliable_effects.idempotency.problems import PROBLEMS
+from reliable_effects.idempotency.states import RecordState
 from reliable_effects.outbox.models import Attempt, Delivery
 from reliable_effects.outbox.states import MOVES, Reason, State
 from reliable_effects.schedule.models import JobQuerySet, ScheduledJobQuerySet
@@ -90,6 +94,20 @@ def test_every_query_about_jobs_is_listed():
     declared = {*vars(JobQuerySet), *vars(ScheduledJobQuerySet)}
 
     assert set(listed(API, "Jobs")) == {name for name in declared if not name.startswith("_")}
+
+
+def test_states_problems_and_queries_of_idempotency_are_listed():
+    """Clients are written against the codes."""
+    states = rows(REFERENCE / "states.md", "States of idempotency records")
+    queries = [name for name in vars(IdempotencyRecordQuerySet) if not name.startswith("_")]
+
+    assert [tuple(row[:3]) for row in states] == [
+        (state.name, str(state.value), state.label) for state in RecordState
+    ]
+    assert [tuple(row[:2]) for row in rows(API, "Problems")] == [
+        (problem.code, str(problem.status)) for problem in PROBLEMS
+    ]
+    assert listed(API, "Idempotency records") == queries
 
 
 def test_every_move_is_drawn_and_no_other():
@@ -184,6 +202,7 @@ def test_every_rule_of_the_alerts_is_listed():
         ("`promise`", Effect.promise),
         ("`owed`", Effect.owed),
         ("`Backoff`", reliable_effects.Backoff),
+        ("`idempotent`", Idempotency),
     ],
 )
 def test_every_argument_is_listed_in_its_order(heading, of):

@@ -1,0 +1,57 @@
+"""
+How a claimed key ends: done, with its answer; released, as nothing was done; or uncertain.
+
+Each is one UPDATE that says the token, and whether it won.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from ..clock import DbNow
+from .answers import Storable
+from .claim import Claimed
+from .models import IdempotencyRecord, IdempotencyRecordQuerySet
+from .states import RecordState
+
+logger = logging.getLogger("reliable_effects")
+
+# A request that outlived its lease knows how it ended, so it may say so where nobody took over.
+_OPEN = (RecordState.IN_PROGRESS, RecordState.UNCERTAIN)
+
+
+def complete(claimed: Claimed, answer: Storable) -> bool:
+    """Keep *answer*, in the transaction of the business rows. False: the key is not ours any more."""
+    options = claimed.options
+    key_ends, body_ends = DbNow() + options.key_span, DbNow() + options.body_span
+    won = _mine(claimed).filter(state__in=_OPEN).update(
+        state=RecordState.DONE,
+        status=answer.status,
+        headers=answer.headers,
+        body=answer.body,
+        omitted=answer.omitted,
+        finished_at=DbNow(),
+        expires_at=key_ends,
+        body_expires_at=body_ends,
+        look_at=body_ends,
+        reason="",
+    )  # fmt: skip
+    return won == 1
+
+
+def is_done(claimed: Claimed) -> bool:
+    """After a lost answer: was the completion committed?"""
+    return _mine(claimed).filter(state=RecordState.DONE).exists()
+
+
+def release(claimed: Claimed) -> bool:
+    """Nothing was done: the next request with this key runs. The sweep takes the row meanwhile."""
+    columns: dict[str, Any] = {"state": RecordState.RELEASED, "finished_at": DbNow()}
+    open_one = _mine(claimed).filter(state=RecordState.IN_PROGRESS)
+    return open_one.update(**columns, expires_at=DbNow(), look_at=DbNow()) == 1
+
+
+def _mine(claimed: Claimed) -> IdempotencyRecordQuerySet:
+    rows = IdempotencyRecord.objects.using(claimed.using)
+    return rows.filter(pk=claimed.id, token=claimed.token)
