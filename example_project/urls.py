@@ -3,7 +3,7 @@ from __future__ import annotations
 from django.contrib import admin
 from django.urls import include, path
 
-from example_project.shop import trial_views, views
+from example_project.shop import api, trial_views, views
 
 urlpatterns = [
     path("", views.home, name="home"),
@@ -15,5 +15,8 @@ urlpatterns = [
     path("trials/<int:pk>/effects/", trial_views.trial_effects, name="trial-effects"),
     path("trials/<int:pk>/move/", trial_views.move_trial, name="move-trial"),
     path("trials/<int:pk>/subscribe/", trial_views.end_by_subscribing, name="subscribe"),
+    path("api/", include(api.router.urls)),
+    path("api/orders/", api.Orders.as_view(), name="api-orders"),
+    path("api/schema/", api.schema, name="api-schema"),
     path("admin/", admin.site.urls),
 ]

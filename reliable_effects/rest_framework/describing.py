@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from .documents import DocumentSerializer, ProblemSerializer
@@ -23,6 +23,7 @@ except ImportError:
     def describe_accepted(
         *,
         request: Any = None,  # noqa: ARG001  # as below
+        parameters: Sequence[Any] = (),  # noqa: ARG001  # as below
         responses: dict[Any, Any] | None = None,  # noqa: ARG001  # as below
     ) -> Callable[[View], View]:
         return _as_it_is
@@ -97,11 +98,16 @@ else:
     )
 
     def describe_accepted(
-        *, request: Any = None, responses: dict[Any, Any] | None = None
+        *,
+        request: Any = None,
+        parameters: Sequence[Any] = (),
+        responses: dict[Any, Any] | None = None,
     ) -> Callable[[View], View]:
+        """For the method of a view that answers `accepted(…)`; what it takes and else answers is yours."""
         return extend_schema(
             request=request,
             parameters=[
+                *parameters,
                 _header("Location", OpenApiTypes.URI, [202], "Where to ask how it goes."),
                 _header("Operation-Location", OpenApiTypes.URI, [202], "The same."),
                 _header("Retry-After", OpenApiTypes.INT, [202], "Seconds until it is worth it."),
