@@ -36,6 +36,8 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.staticfiles",
     *(["django_celery_beat"] if HAS_BEAT else []),
+    "rest_framework",
+    "drf_spectacular",
     "reliable_effects",
     "example_project.shop",
 ]
@@ -123,6 +125,18 @@ if os.environ.get("HASTE"):
         # Chance kills the same delivery several times when a worker dies every few seconds.
         "MAX_KILLS": 10,
     }
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "rest_framework.authentication.BasicAuthentication",
+        "rest_framework.authentication.SessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+}
+SPECTACULAR_SETTINGS = {"TITLE": "The shop", "VERSION": "1", "SERVE_INCLUDE_SCHEMA": False}
 
 CELERY_BROKER_URL = os.environ.get("BROKER_URL", "")
 CELERY_TASK_DEFAULT_QUEUE = "shop"  # the project's own tasks; effects have queues of their own

@@ -3,7 +3,7 @@ from __future__ import annotations
 from django.contrib import admin
 from django.urls import include, path
 
-from example_project.shop import trial_views, views, webhooks
+from example_project.shop import api, trial_views, views, webhooks
 
 urlpatterns = [
     path("", views.home, name="home"),
@@ -16,5 +16,8 @@ urlpatterns = [
     path("trials/<int:pk>/move/", trial_views.move_trial, name="move-trial"),
     path("trials/<int:pk>/subscribe/", trial_views.end_by_subscribing, name="subscribe"),
     path("webhooks/partners/", webhooks.partners_webhook, name="partners-webhook"),
+    path("api/", include(api.router.urls)),
+    path("api/orders/", api.Orders.as_view(), name="api-orders"),
+    path("api/schema/", api.schema, name="api-schema"),
     path("admin/", admin.site.urls),
 ]

@@ -100,6 +100,11 @@ class Settings:
     alert_webhook: str = ""  # an address that gets a JSON POST; it is never logged
     alert_webhook_timeout: timedelta = timedelta(seconds=3)
 
+    # Back pressure
+    shed_fresh_for: timedelta = timedelta(seconds=2)  # how old a look at a queue may be
+    shed_patience: timedelta = timedelta(milliseconds=100)  # what a request waits for such a look
+    shed_low_percent: int = 80  # of its limit, under which a queue must come to be open again
+
     # The way in: idempotency keys
     idempotency_lease: timedelta = timedelta(seconds=60)  # how long a view may hold its key
     idempotency_key_retention: timedelta = timedelta(hours=72)  # a repeated key is known so long
@@ -337,6 +342,7 @@ _PROBLEMS: dict[str, Callable[[Any], str]] = {
     "ALERT_FAILURE_PERCENT": _of_percent,
     "OUTGOING_MARGIN_PERCENT": _of_percent,
     "OUTGOING_ANSWER_LIMIT": _of_answer,
+    "SHED_LOW_PERCENT": _of_percent,
     "PAYLOAD_LIMIT": _of_limit,
     "ERROR_LIMIT": _of_limit,
     "RETENTION_BY_STATE": problem_of_retentions,

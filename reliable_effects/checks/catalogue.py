@@ -63,6 +63,9 @@ CATALOGUE = (
     Check("E090", "two functions consume under one name, so each message reaches only one of them"),
     Check("E091", "INBOX_RETENTION is no longer than a sender repeats its messages"),
     Check("E092", "using= of a consumer names a database that is not swept"),
+    # Back pressure
+    Check("E100", "a limit of shed_load on a queue in which no effect waits"),
+    Check("E101", "a limit of shed_load on an effect that is not declared"),
 )
 
 _KNOWN = {check.id for check in CATALOGUE}

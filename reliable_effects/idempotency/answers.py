@@ -21,7 +21,7 @@ from .options import Idempotency
 # Content-Encoding belongs to the bytes: without it those of a view that packs them say nothing.
 _ALWAYS = (
     "Content-Type", "Content-Language", "Content-Disposition", "Content-Encoding", "Location",
-    "Link", "ETag", "Last-Modified", "Cache-Control", "Vary", "Retry-After",
+    "Operation-Location", "Link", "ETag", "Last-Modified", "Cache-Control", "Vary", "Retry-After",
 )  # fmt: skip
 
 

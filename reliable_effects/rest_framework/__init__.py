@@ -2,6 +2,18 @@
 
 from __future__ import annotations
 
+from .accepted import accepted
+from .describing import describe_accepted
 from .idempotent import IdempotentMixin
+from .outward import Outward
+from .shedding import ShedLoad
+from .status import EffectStatusViewSet
 
-__all__ = ["IdempotentMixin"]
+__all__ = [
+    "EffectStatusViewSet",
+    "IdempotentMixin",
+    "Outward",
+    "ShedLoad",
+    "accepted",
+    "describe_accepted",
+]

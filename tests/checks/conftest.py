@@ -12,6 +12,8 @@ from django.core.checks import CheckMessage, run_checks
 from reliable_effects.checks import TAG
 from reliable_effects.effects.registry import registry
 from reliable_effects.inbox import consuming
+from reliable_effects.watch import shedding
+from reliable_effects.watch.shedding import shed_load
 
 
 class Project:
@@ -33,6 +35,11 @@ class Project:
         app.conf.update(conf)
         app.autodiscover_tasks()
         self._apps.append(app)
+
+    def limit(self, **options: Any) -> None:
+        """A view that sheds load."""
+        self.monkeypatch.setattr(shedding, "declared", [])
+        shed_load(**options)(lambda _request: None)
 
     def checked(self) -> list[CheckMessage]:
         return run_checks(

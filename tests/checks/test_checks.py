@@ -249,6 +249,16 @@ def job_without_its_index(project):
     project.monkeypatch.setattr(TrialExpiry._meta, "indexes", [])
 
 
+@spoils("E100", naming="'paymnets'")
+def limit_on_a_queue_that_never_fills(project):
+    project.limit(queue="paymnets", max_backlog=5)
+
+
+@spoils("E101", naming="'shop.charge_crad'")
+def limit_on_an_effect_that_is_not_there(project):
+    project.limit(effects=["shop.charge_crad"], max_backlog=5)
+
+
 @pytest.mark.parametrize(
     ("id_", "naming", "spoil"), SPOILERS, ids=[spoil.__name__ for _, _, spoil in SPOILERS]
 )

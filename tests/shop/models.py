@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import uuid
+
 from django.db import models
 
 
@@ -24,3 +26,10 @@ class Parcel(models.Model):
 
     status = models.CharField(max_length=20, blank=True)
     told_version = models.PositiveIntegerField(null=True)
+
+
+class Crate(models.Model):
+    """A subject whose key is no number."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4)
+    owner = models.CharField(max_length=80)

@@ -1,0 +1,175 @@
+"""
+How much waits in a queue, asked so cheaply that every request may go by it.
+
+In: a queue, and how far to count. Out: a count that ends there, and since when the oldest of these
+is due, in one walk over the front of one index. A process asks at most once in two seconds; what
+takes too long is broken off, and what cannot be known counts as no pressure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from time import monotonic
+from typing import Any, TypeVar
+
+from django.db import Error, connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import Count, Max, Min, Q
+
+from ..clock import DbNow
+from ..conf import MOST_COUNTED, settings
+from ..outbox import outage
+from ..outbox.models import Delivery, DeliveryQuerySet
+from ..outbox.reconnect import mend
+from ..outbox.relay import LONGEST_GRACE
+from ..outbox.states import ENDED_WELL
+
+T = TypeVar("T")
+
+_REST = 10.0  # seconds; a look that failed may have cost its whole patience
+_NEWEST = 1000  # rows that ended last: enough to tell a rate by
+_LATELY = timedelta(minutes=1)  # what ended longer ago says nothing of now
+
+
+@dataclass(frozen=True, slots=True)
+class Pressure:
+    """What is due in a queue; `due` ends where the count was to end."""
+
+    due: int
+    oldest: timedelta | None  # for how long the one of these that waits longest has been due
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """How far a queue is over what it should hold, and how fast it is worked off."""
+
+    due: int  # rows, at most 10,000
+    late: int  # of these: due for longer than was asked about
+    rate: float  # rows in a second that ended well lately; 0 where nobody works
+
+
+class Gauge:
+    """The last look at one thing, for all requests of this process."""
+
+    def __init__(self, using: str, what: str, look: Callable[[], T]) -> None:
+        self._using, self._what, self._look = using, what, look
+        self._seen: T | None = None
+        self._stale_at = float("-inf")
+
+    def read(self) -> Any:
+        """What was seen at most SHED_FRESH_FOR ago; None where it could not be found out."""
+        now = monotonic()
+        if now >= self._stale_at:
+            # At once, so that the other threads go by what was seen before, and one asks.
+            self._stale_at = now + settings().shed_fresh_for.total_seconds()
+            self._seen = self._asked()
+        return self._seen
+
+    def _asked(self) -> Any:
+        seen = asked(self._using, self._what, self._look)
+        if seen is None:
+            self._stale_at = monotonic() + _REST
+        return seen
+
+
+def asked(using: str, what: str, look: Callable[[], T]) -> T | None:
+    """What *look* finds within SHED_PATIENCE; None, and a line in the log, where it finds nothing."""
+    connection = connections[using]
+    if connection.needs_rollback:
+        return None  # the caller's transaction is spoilt already, and nothing can be asked in it
+    in_a_block = connection.in_atomic_block
+    try:
+        with _time_boxed(connection, settings().shed_patience):
+            return look()
+    except Error as error:
+        outage.tell(f"could not see {what}, so no request is turned away for it", error)
+        if not in_a_block:
+            mend(using)
+        return None
+
+
+def pressure(using: str, queue: str, most: int) -> Gauge:
+    """A gauge of *queue* that counts to *most*."""
+
+    def look() -> Pressure:
+        seen = due(using, queue)[:most].aggregate(
+            count=Count("pk"), oldest=Min("due_at"), now=Max(DbNow())
+        )
+        return Pressure(seen["count"], _span(seen["oldest"], seen["now"]))
+
+    return Gauge(using, f"what waits in the queue {queue!r}", look)
+
+
+def drain(using: str, queue: str, late_after: timedelta) -> Gauge:
+    """A gauge of how long *queue* will take. It costs more, so it is read where there is pressure."""
+
+    def look() -> Drain:
+        late = Count("pk", filter=Q(due_at__lte=DbNow() - late_after))
+        seen = due(using, queue)[:MOST_COUNTED].aggregate(due=Count("pk"), late=late)
+        return Drain(seen["due"], seen["late"], _rate(using, queue))
+
+    return Gauge(using, f"how fast the queue {queue!r} is worked off", look)
+
+
+def due(using: str, queue: str) -> DeliveryQuerySet:
+    """What a worker of *queue* may claim now, what is to be looked at first in front."""
+    line = Delivery.objects.using(using).in_line(queue)
+    # By look_at too, as the relay does: what is far away never lies in front.
+    return line.filter(due_at__lte=DbNow(), look_at__lte=DbNow() + LONGEST_GRACE)
+
+
+def _rate(using: str, queue: str) -> float:
+    """Deliveries of *queue* in a second, among the newest of all that ended well."""
+    ended = Delivery.objects.using(using).filter(
+        state__in=ENDED_WELL, finished_at__gt=DbNow() - _LATELY
+    )
+    newest = ended.order_by("-finished_at")[:_NEWEST].aggregate(
+        all=Count("pk"),
+        of_queue=Count("pk", filter=Q(queue=queue)),
+        since=Min("finished_at"),
+        now=Max(DbNow()),
+    )
+    span = _LATELY
+    if newest["all"] == _NEWEST:
+        span = _span(newest["since"], newest["now"]) or _LATELY
+    return float(newest["of_queue"]) / max(span.total_seconds(), 0.001)
+
+
+def _span(since: datetime | None, now: datetime | None) -> timedelta | None:
+    return None if since is None or now is None else max(now - since, timedelta(0))
+
+
+@contextmanager
+def _time_boxed(connection: BaseDatabaseWrapper, patience: timedelta) -> Iterator[None]:
+    """
+    Break off each statement of the block after *patience*; an open transaction stays as it was.
+
+    SQLite has no such bound. There the counts are the bound: a file does not answer late.
+    """
+    match connection.vendor:
+        case "postgresql":
+            # The limit, and what a statement that was broken off spoils, go with the savepoint.
+            with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
+                limit = f"{max(1, round(patience.total_seconds() * 1000))}ms"
+                cursor.execute(f"SET LOCAL statement_timeout = '{limit}'")
+                yield
+                transaction.set_rollback(True, using=connection.alias)
+        case "mysql":
+            box = f"SET STATEMENT max_statement_time={patience.total_seconds():f} FOR "
+            with connection.execute_wrapper(_Prefix(box)):
+                yield
+        case _:
+            yield
+
+
+@dataclass(frozen=True, slots=True)
+class _Prefix:
+    text: str
+
+    def __call__(
+        self, execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any
+    ) -> Any:
+        return execute(self.text + sql, params, many, context)
