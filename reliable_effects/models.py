@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .controls.models import EffectControl
 from .outbox.models import Attempt, Delivery, OutboxEvent, Sweep
 from .outbox.states import Reason, State
 from .reconcile.models import Coverage, Walk
@@ -16,6 +17,7 @@ __all__ = [
     "Attempt",
     "Coverage",
     "Delivery",
+    "EffectControl",
     "JobReason",
     "JobState",
     "OutboxEvent",

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from reliable_effects.outbox import dispatch, heartbeat, low_water, prune, rescue, unknown
+from reliable_effects.outbox import (
+    dispatch,
+    heartbeat,
+    held_back,
+    low_water,
+    prune,
+    rescue,
+    unknown,
+)
 from reliable_effects.outbox.pace import pace
 from reliable_effects.schedule import forget as ended_jobs
 from reliable_effects.schedule import tick, zones
@@ -14,6 +22,7 @@ def forget_rows() -> None:
     for forget in (
         pace.forget,
         heartbeat.forget_claims,
+        held_back.forget,
         low_water.forget,
         prune.forget,
         rescue.forget,
