@@ -96,6 +96,7 @@ class Settings:
     alert_failure_percent: int = 25  # points by which an effect fails more than it used to, and
     alert_failure_count: int = 10  # failures at least, both in the last
     alert_failure_window: timedelta = timedelta(minutes=15)
+    alert_paused_after: timedelta = timedelta(days=1)  # a pause without an end may be forgotten
     alert_mail_admins: bool = True  # where ADMINS names any
     alert_webhook: str = ""  # an address that gets a JSON POST; it is never logged
     alert_webhook_timeout: timedelta = timedelta(seconds=3)

@@ -8,6 +8,7 @@ What can go wrong, as facts. What an effect *asks for* (Snooze, Skip, …) is in
     ├── BadSubject              emit() was given another thing than the event's subject
     ├── BadSchedule             an argument of schedule() that no job could be made of
     ├── AlreadyScheduled        schedule(on_conflict="raise"), and a job stands under the key
+    ├── BadPause                an effect cannot be paused like this
     ├── EmittedTwice            one run of an effect emitted the same event twice
     ├── UnknownEvent            a name that this release does not declare
     ├── UnknownEffect
@@ -80,6 +81,14 @@ class BadSchedule(ReliableEffectsError, ValueError):
     def __init__(self, name: str, argument: str, problem: str) -> None:
         self.name, self.argument, self.problem = name, argument, problem
         super().__init__(f"Schedule of {name!r}, {argument}= {problem}")
+
+
+class BadPause(ReliableEffectsError, ValueError):
+    """An effect cannot be paused like this; nothing was changed."""
+
+    def __init__(self, effect: str, problem: str) -> None:
+        self.effect, self.problem = effect, problem
+        super().__init__(f"Pause of {effect!r}: {problem}")
 
 
 class AlreadyScheduled(ReliableEffectsError):

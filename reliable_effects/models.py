@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .controls.models import EffectControl
 from .idempotency.models import IdempotencyRecord
 from .idempotency.states import RecordState
 from .inbox.models import InboxMessage
@@ -20,6 +21,7 @@ __all__ = [
     "Attempt",
     "Coverage",
     "Delivery",
+    "EffectControl",
     "IdempotencyRecord",
     "InboxMessage",
     "JobReason",

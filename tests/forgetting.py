@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from reliable_effects.inbox import prune as old_messages
-from reliable_effects.outbox import dispatch, heartbeat, low_water, prune, rescue, unknown
+from reliable_effects.outbox import (
+    dispatch,
+    heartbeat,
+    held_back,
+    low_water,
+    prune,
+    rescue,
+    unknown,
+)
 from reliable_effects.outbox.pace import pace
 from reliable_effects.schedule import forget as ended_jobs
 from reliable_effects.schedule import tick, zones
@@ -15,6 +23,7 @@ def forget_rows() -> None:
     for forget in (
         pace.forget,
         heartbeat.forget_claims,
+        held_back.forget,
         low_water.forget,
         prune.forget,
         rescue.forget,

@@ -17,7 +17,7 @@ from typing import Any
 from django.db import Error, connections
 
 from ..conf import settings
-from . import dispatch, outage, settle, timeout, unknown
+from . import dispatch, held_back, outage, settle, timeout, unknown
 from .claim import Claimed, Seen, claim, look
 from .finish import release_together
 from .heartbeat import note_claim
@@ -80,7 +80,10 @@ def deliver(using: str, ids: Iterable[int], *, hand_on: HandOn = dispatch.send) 
         strangers = [row for row in seen if row.effect is None]
         for row in strangers:
             unknown.put_off(row)
-        line = _Line.of([row for row in seen if row.effect is not None])
+        known = [row for row in seen if row.effect is not None]
+        free, paused = held_back.in_two(using, known)
+        held_back.put_off(using, paused)
+        line = _Line.of(free)
         _hand_on(using, line.others, hand_on)
         begun = _run_group(using, line.group, hand_on) if line.group else 0
         return begun + _run_singly(using, line.singles, hand_on)

@@ -16,13 +16,13 @@ from django.db import connections, transaction
 from ..clock import DbNow
 from ..conf import settings
 from . import dispatch, low_water, outage
+from .finish import LONGEST_GRACE
 from .heartbeat import CLAIMS, Swept, give_back_turn, take_turn
 from .models import Delivery, Sweep
 from .reconnect import mend
 from .states import Flag
 
 PROBE = "probe:"
-LONGEST_GRACE = timedelta(minutes=10)
 _MOST_DOUBLINGS = 30  # of the grace; more hints than that are not counted
 _PROBE_EVERY = timedelta(minutes=1)  # one hint for a queue that nobody consumes
 _TAKE = 500  # rows marked in one transaction, at most

@@ -23,8 +23,8 @@ from ..clock import DbNow, read_clock
 from ..conf import settings
 from ..effects.effect import Effect
 from ..outbox.failures import presentable
+from ..outbox.finish import LONGEST_GRACE
 from ..outbox.models import Delivery
-from ..outbox.relay import LONGEST_GRACE
 from . import coverage
 from .classify import Found, classify
 from .findings import Finding

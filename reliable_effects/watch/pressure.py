@@ -24,7 +24,7 @@ from ..conf import MOST_COUNTED, settings
 from ..outbox import outage
 from ..outbox.models import Delivery, DeliveryQuerySet
 from ..outbox.reconnect import mend
-from ..outbox.relay import LONGEST_GRACE
+from ..outbox.finish import LONGEST_GRACE
 from ..outbox.states import ENDED_WELL
 
 T = TypeVar("T")

@@ -152,6 +152,14 @@ def _late(using: str, facts: Database) -> Iterator[Finding]:
             )
 
 
+@rule("paused")
+def _paused(using: str, facts: Database) -> Iterator[Finding]:
+    for paused in facts.paused:
+        if paused.ends_in is None and paused.age > settings().alert_paused_after:
+            text = f"{paused.effect} on {using} has been paused for {spoken(paused.age)}"
+            yield Finding(paused.effect, f"{text} by {paused.by}: {paused.why}", WARNING)
+
+
 # What waits for a person
 
 

@@ -19,14 +19,16 @@ from ..clock import DbNow, read_clock
 from ..conf import MOST_COUNTED, settings
 from ..effects.registry import registry
 from ..outbox import dispatch
+from ..outbox.finish import LONGEST_GRACE
 from ..outbox.heartbeat import CLAIMS
 from ..outbox.models import Delivery, Sweep
-from ..outbox.relay import LONGEST_GRACE, waiting_queues
+from ..outbox.relay import waiting_queues
 from ..outbox.states import State
 from ..outbox.sweeps import RELAY, periods
-from . import debts, jobs
+from . import debts, jobs, pauses
 from .debts import Debts
 from .jobs import Jobs
+from .pauses import Paused
 
 ALERTS = "alerts"  # the name of the sweep that looks for what is wrong
 
@@ -83,6 +85,7 @@ class Database:
     sweeps: list[SweepAge] = field(default_factory=list)
     debts: list[Debts] = field(default_factory=list)
     jobs: list[Jobs] = field(default_factory=list)
+    paused: list[Paused] = field(default_factory=list)
 
 
 def transport() -> str:
@@ -145,6 +148,7 @@ def _read(alias: str, late_after: timedelta) -> Database:
         oldest_poisoned=oldest,
         debts=debts.of(alias, now),
         jobs=list(jobs.of(alias, now, COUNT_AT_MOST)),
+        paused=pauses.of(alias, now, COUNT_AT_MOST),
         sweeps=[
             _sweep(name, period, sweeps.get(name), now) for name, period in _expected().items()
         ],

@@ -15,7 +15,7 @@ from reliable_effects.clock import DbNow
 from reliable_effects.outbox.models import Attempt, Delivery, OutboxEvent
 from reliable_effects.outbox.states import Reason, State
 from reliable_effects.rest_framework import EffectStatusViewSet
-from tests.shop.models import Order, Crate
+from tests.shop.models import Crate, Order
 
 from .conftest import client_of, delivery_of, event_about, order_of
 from .views import OrderStatus

@@ -16,7 +16,7 @@ from rest_framework.views import APIView
 from reliable_effects.rest_framework import EffectStatusViewSet, ShedLoad, accepted
 from reliable_effects.watch.shedding import shed_load
 from tests.shop.events import order_placed, order_seen
-from tests.shop.models import Order, Crate
+from tests.shop.models import Crate, Order
 
 
 class OfTheirUser:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from reliable_effects import Event
 
-from .models import Order, Parcel
+from .models import Crate, Order
 
 
 @dataclass
@@ -16,4 +16,4 @@ order_placed: Event[Order, OrderPlaced] = Event("shop.order_placed", subject="sh
 order_charged: Event[Order, dict[str, str]] = Event("shop.order_charged", subject="shop.Order")
 order_seen: Event[Order, dict[str, str]] = Event("shop.order_seen", subject="shop.Order")
 """Nothing listens to it but what a test declares."""
-parcel_left: Event[Parcel, dict[str, str]] = Event("shop.parcel_left", subject="shop.Parcel")
+crate_left: Event[Crate, dict[str, str]] = Event("shop.crate_left", subject="shop.Crate")

@@ -67,7 +67,7 @@ class Command(BaseCommand):
             if database.problem:
                 write(f"  {database.problem}")
                 continue
-            for part in (_queues, _sweeps, _jobs, _debts, _set_aside):
+            for part in (_queues, _paused, _sweeps, _jobs, _debts, _set_aside):
                 lines = part(database)
                 for line in (*lines, "") if lines else ():
                     write(f"  {line}".rstrip())
@@ -94,6 +94,17 @@ def _queues(database: Database) -> list[str]:
             for queue in database.queues
         ],
     )  # fmt: skip
+
+
+def _paused(database: Database) -> list[str]:
+    rows = [
+        (
+            paused.effect, shown(paused.waiting), spoken(paused.age), _ago(paused.ends_in, "never"),
+            f"{paused.by}: {paused.why}",
+        )
+        for paused in database.paused
+    ]  # fmt: skip
+    return _table(("paused", "waiting", "since", "ends in", ""), rows) if rows else []
 
 
 def _sweeps(database: Database) -> list[str]:
