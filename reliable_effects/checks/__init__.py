@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from . import brokers, declarations, inbox, jobs, pressure, project
+from . import brokers, declarations, inbox, jobs, pressure, project, views
 from .catalogue import CATALOGUE, TAG
 
-__all__ = ["CATALOGUE", "TAG", "brokers", "declarations", "inbox", "jobs", "pressure", "project"]
+__all__ = [
+    "CATALOGUE",
+    "TAG",
+    "brokers",
+    "declarations",
+    "inbox",
+    "jobs",
+    "pressure",
+    "project",
+    "views",
+]

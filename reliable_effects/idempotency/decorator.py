@@ -119,4 +119,9 @@ def mark_non_atomic(view: Any, using: str) -> None:
     setattr(view, _MARK, {*marked, using})
 
 
+def is_marked(view: Any, using: str) -> bool:
+    """Whether Django keeps its own transaction on *using* away from *view*."""
+    return using in getattr(view, _MARK, ())
+
+
 _MARK = "_non_atomic_requests"  # as django.db.transaction.non_atomic_requests writes it
