@@ -1,7 +1,8 @@
 """
-`python -m tests.idempotency.rush USER COUNT`: sends one request COUNT times at once, when told to.
+`python -m tests.idempotency.rush COUNT`: sends one request COUNT times at once, when told to.
 
-It writes "ready", reads a line, and writes one line for each answer: status, code, and its body.
+It writes "ready", reads the primary key of a user, and writes a line for each answer: its status,
+and its code or body; then it waits for the next user.
 """
 
 from __future__ import annotations
@@ -23,10 +24,16 @@ from tests.idempotency.conftest import code, poster  # noqa: E402
 settings.ROOT_URLCONF = views.__name__
 
 
-def main(pk: int, count: int) -> None:
+def main(count: int) -> None:
+    print("ready", flush=True)  # noqa: T201  # the other end reads it
+    for line in sys.stdin:
+        rush(int(line), count)
+
+
+def rush(pk: int, count: int) -> None:
     user = get_user_model().objects.get(pk=pk)
     posts = [poster(user) for _ in range(count)]
-    start = threading.Barrier(count + 1)
+    start = threading.Barrier(count)
     told: list[str] = []
 
     def send(post) -> None:
@@ -38,12 +45,10 @@ def main(pk: int, count: int) -> None:
     threads = [threading.Thread(target=send, args=[post]) for post in posts]
     for thread in threads:
         thread.start()
-    print("ready", flush=True)  # noqa: T201  # the other end reads it
-    sys.stdin.readline()
-    start.wait()
     for thread in threads:
         thread.join()
-    print("\n".join(told), flush=True)  # noqa: T201  # see above
+    connections.close_all()
+    print("\n".join(told), flush=True)  # noqa: T201  # as above
 
 
-main(int(sys.argv[1]), int(sys.argv[2]))
+main(int(sys.argv[1]))

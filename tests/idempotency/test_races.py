@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import pytest
 from django.db import connection, connections
 from django.http import HttpResponse
 
-from reliable_effects.clock import moved
+from reliable_effects.clock import DbNow, moved
 from reliable_effects.idempotency.states import RecordState
 from reliable_effects.models import IdempotencyRecord
 from tests.idempotency.conftest import code, is_replay, poster, record, written
@@ -26,13 +27,12 @@ PROCESSES, THREADS = 4, 5
 MINUTE = timedelta(minutes=1)
 
 
-def rushed(user) -> Counter[str]:
-    """What so many clients were answered who asked at one moment."""
-    connection.close()
-    command = [sys.executable, "-m", "tests.idempotency.rush", str(user.pk), str(THREADS)]
-    rush = [
+@pytest.fixture(scope="module")
+def crowd(django_db_setup) -> Iterator[list[subprocess.Popen[str]]]:  # noqa: ARG001  # they connect to it
+    """Processes that wait to be told whose request to send."""
+    crowd = [
         subprocess.Popen(
-            command,
+            [sys.executable, "-m", "tests.idempotency.rush", str(THREADS)],
             cwd=Path(__file__).parents[2],
             env=os.environ | {"DJANGO_SETTINGS_MODULE": "tests.settings"},
             stdin=subprocess.PIPE,
@@ -42,21 +42,26 @@ def rushed(user) -> Counter[str]:
         for _ in range(PROCESSES)
     ]
     try:
-        for process in rush:
+        for process in crowd:
             assert process.stdout.readline() == "ready\n"
-        for process in rush:
-            process.stdin.write("\n")
-            process.stdin.flush()
-        answers = [process.communicate(timeout=60)[0] for process in rush]
+        yield crowd
     finally:
-        for process in rush:
+        for process in crowd:
             process.kill()
-            process.wait()
-    return Counter(line for answer in answers for line in answer.splitlines())
+            process.communicate()
+
+
+def rushed(crowd, user) -> Counter[str]:
+    """What so many clients were answered who asked at one moment."""
+    connection.close()
+    for process in crowd:
+        process.stdin.write(f"{user.pk}\n")
+        process.stdin.flush()
+    return Counter(process.stdout.readline().strip() for process in crowd for _ in range(THREADS))
 
 
 @pytest.mark.parametrize("before", ["nothing", "a released key", "a lease that ended"])
-def test_of_twenty_at_once_from_four_processes_one_runs(user, before):
+def test_of_twenty_at_once_from_four_processes_one_runs(crowd, user, before):
     """The others are told to come back, or get its answer; nobody gets a server's error."""
     post = poster(user)
     if before != "nothing":
@@ -66,7 +71,7 @@ def test_of_twenty_at_once_from_four_processes_one_runs(user, before):
         IdempotencyRecord.objects.update(state=RecordState.IN_PROGRESS)
     stood = written()[0]
 
-    answers = rushed(user)
+    answers = rushed(crowd, user)
 
     assert sum(answers.values()) == PROCESSES * THREADS
     [answer] = [line for line in answers if line.startswith("201")]
@@ -75,8 +80,6 @@ def test_of_twenty_at_once_from_four_processes_one_runs(user, before):
 
 
 def ago(span):
-    from reliable_effects.clock import DbNow  # noqa: PLC0415
-
     return DbNow() - span
 
 
