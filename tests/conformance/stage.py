@@ -67,14 +67,15 @@ class Stage:
         down = self.without_store + ("/drf" if variant.is_drf else "")
         return run(Client(self.url(variant)), cases, Options(store_down=down), tell)
 
-    def run_six_on_each(self) -> dict[Variant, list[Result]]:
+    def run_on_each(self, *ids: str) -> dict[Variant, list[Result]]:
         """Servers side by side, but the two kinds of view of one in turn: a case kills workers."""
 
         def both(server: Variant) -> list[tuple[Variant, list[Result]]]:
             pair = [variant for variant in VARIANTS if variant.server == server]
-            return [(variant, self.run(variant, *SIX)) for variant in pair]
+            return [(variant, self.run(variant, *ids)) for variant in pair]
 
-        with ThreadPoolExecutor(len(SERVERS)) as pool:
+        # All the cases keep a machine busy: then one server after the other.
+        with ThreadPoolExecutor(len(SERVERS) if ids else 1) as pool:
             return dict(found for pair in pool.map(both, SERVERS) for found in pair)
 
 
