@@ -16,6 +16,7 @@ from django.db import connection, connections
 from django.http import HttpResponse
 
 from reliable_effects.clock import DbNow, moved
+from reliable_effects.idempotency.remedies import Outcome, resolve
 from reliable_effects.idempotency.states import RecordState
 from reliable_effects.models import IdempotencyRecord
 from tests.idempotency.conftest import code, is_replay, poster, record, written
@@ -114,7 +115,12 @@ def test_another_request_under_the_key_is_refused_also_meanwhile(post, plan):
     assert (second.status_code, code(second)) == (422, "fingerprint-mismatch")
 
 
-@pytest.mark.skipif(connection.vendor == "sqlite", reason="one writer at a time: the second waits")
+SEVERAL_WRITERS = pytest.mark.skipif(
+    connection.vendor == "sqlite", reason="one writer at a time: the second waits for the first"
+)
+
+
+@SEVERAL_WRITERS
 @pytest.mark.parametrize("url", ["/place/", "/rest/"])
 def test_a_view_that_outlives_its_lease_is_rolled_back(post, plan, url):
     """Another has taken over, and is done: there is one order, its own."""
@@ -161,3 +167,18 @@ def test_the_lease_is_that_of_the_view(post, plan):
     answer = post("/decorated/").content.decode()
 
     assert "0:00:06" < answer <= "0:00:07.5"
+
+
+@SEVERAL_WRITERS
+def test_a_request_that_comes_back_does_not_overrule_a_person(post, plan):
+    """Who has looked into it says that it did not happen; so what it wrote is rolled back."""
+
+    def person():
+        with moved(MINUTE * 2):
+            assert code(post("/foreign/")) == "outcome-unknown"
+        return resolve(record(), Outcome.DID_NOT, "they have no charge", "ada")
+
+    first, is_resolved = during(lambda: post("/foreign/"), plan, person)
+
+    assert (code(first), is_resolved, written()) == ("conflict", True, (0, 0))
+    assert post("/foreign/").status_code == 201
