@@ -19,13 +19,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import reliable_effects.conformance.cases  # noqa: F401  # enters them
-from example_project.processes import ROOT, Fleet, Process, free_port, listens
+from example_project.processes import ROOT, Fleet, Process, listens
 from reliable_effects.conformance import report
 from reliable_effects.conformance.case import CASES, Options
 from reliable_effects.conformance.client import Client
 from reliable_effects.conformance.run import Outcome, Result, run
 from tests.conformance.stage import VARIANTS, database_on, stage
-from tests.services import Postgres, Redis, obtain
+from tests.services import Postgres, Redis, free_port, obtain
 
 _TTL = 2.0  # seconds, for the case that waits for a key to be forgotten
 _LONG = 3600.0

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from reliable_effects.conformance.run import Result
-from tests.conformance.stage import Stage, Variant, stage
+from tests.conformance.stage import SIX, Stage, Variant, stage
 from tests.services import MariaDB, Postgres
 
 _VARIABLES = {"postgres": Postgres.variable, "mariadb": MariaDB.variable}
@@ -27,4 +27,4 @@ def fixture_servers(
 
 @pytest.fixture(scope="module")
 def on_each(fixture_servers: Stage) -> dict[Variant, list[Result]]:
-    return fixture_servers.run_six_on_each()
+    return fixture_servers.run_on_each(*SIX)

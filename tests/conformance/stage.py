@@ -21,7 +21,7 @@ from example_project.processes import Fleet
 from reliable_effects.conformance.case import CASES, Options
 from reliable_effects.conformance.client import Client
 from reliable_effects.conformance.run import Result, run
-from tests.services import Proxy
+from tests.services import Proxy, free_port
 
 SIX = ("I02", "I16", "I21", "I23", "I29", "I31")  # on every variant
 _READY_WITHIN = 90  # seconds: nine processes import Django at once, on a loaded machine
@@ -67,14 +67,15 @@ class Stage:
         down = self.without_store + ("/drf" if variant.is_drf else "")
         return run(Client(self.url(variant)), cases, Options(store_down=down), tell)
 
-    def run_six_on_each(self) -> dict[Variant, list[Result]]:
+    def run_on_each(self, *ids: str) -> dict[Variant, list[Result]]:
         """Servers side by side, but the two kinds of view of one in turn: a case kills workers."""
 
         def both(server: Variant) -> list[tuple[Variant, list[Result]]]:
             pair = [variant for variant in VARIANTS if variant.server == server]
-            return [(variant, self.run(variant, *SIX)) for variant in pair]
+            return [(variant, self.run(variant, *ids)) for variant in pair]
 
-        with ThreadPoolExecutor(len(SERVERS)) as pool:
+        # All the cases keep a machine busy: then one server after the other.
+        with ThreadPoolExecutor(len(SERVERS) if ids else 1) as pool:
             return dict(found for pair in pool.map(both, SERVERS) for found in pair)
 
 
@@ -91,7 +92,12 @@ def stage(kind: str, url: str, folder: Path) -> Iterator[Stage]:
             told["FIXTURE_ATOMIC_REQUESTS"] = "1" if variant.is_atomic else ""
             workers = 2 if variant.is_asgi else 3  # each of uvicorn's imports Django by itself
             server = Served(
-                variant.name, told, logs=folder, is_asgi=variant.is_asgi, workers=workers
+                variant.name,
+                told,
+                logs=folder,
+                is_asgi=variant.is_asgi,
+                port=free_port(),
+                workers=workers,
             )
             made.servers[variant] = fleet.start(server)
         with _away(first, folder, database, fleet) as (without, cut):
@@ -124,14 +130,14 @@ def _away(first: Path, folder: Path, database: str, fleet: Fleet):
         moved.mkdir()
         shutil.copy(first / "fixture.sqlite3", moved)
         told = environment(own, f"sqlite://{moved}/fixture.sqlite3")
-        server = fleet.start(Served("away", told, logs=folder, workers=1))
+        server = fleet.start(Served("away", told, logs=folder, port=free_port(), workers=1))
         yield server, lambda: moved.rename(own / "gone")
         return
     parts = urlsplit(database)
     with Proxy(parts.port) as proxy:
         through = database.replace(f":{parts.port}/", f":{proxy.port}/")
         told = environment(own, through)
-        server = fleet.start(Served("away", told, logs=folder, workers=1))
+        server = fleet.start(Served("away", told, logs=folder, port=free_port(), workers=1))
 
         def cut() -> None:
             proxy.mode = "cut"
