@@ -42,7 +42,7 @@ _VERBS = {
     for verb in (
         Verb(
             "resolve_happened",
-            "Were these requests carried out?",
+            "Resolve: it was carried out?",
             "It was carried out",
             "be resolved: it was carried out",
             "resolved as carried out",
@@ -53,7 +53,7 @@ _VERBS = {
         ),
         Verb(
             "resolve_did_not",
-            "Were these requests not carried out?",
+            "Resolve: it was not carried out?",
             "It was not carried out",
             "be resolved: it was not carried out",
             "resolved as not carried out",
@@ -108,7 +108,7 @@ class IdempotencyRecordAdmin(ConfirmedActions, ReadOnlyAdmin):
     search_fields = ("key",)  # shows the box; `get_search_results` says what is looked for
     search_help_text = "The whole idempotency key, as the client sent it. It is hashed, not kept."
     fields = readonly_fields = (
-        "operation", "shown_state", "next", "status", "reason", "foreign",
+        "operation", "shown_state", "next", "status", "reason", "calls_others",
         "begun_at", "lease", "finished", "known_until", "answer",
     )  # fmt: skip
 
@@ -181,6 +181,10 @@ class IdempotencyRecordAdmin(ConfirmedActions, ReadOnlyAdmin):
     @admin.display(description="begun")
     def begun_at(self, row: IdempotencyRecord) -> str:
         return looks.instant(row.created_at)
+
+    @admin.display(description="its view calls other systems")
+    def calls_others(self, row: IdempotencyRecord) -> str:
+        return "yes" if row.foreign else "no"
 
     @admin.display(description="lease ends")
     def lease(self, row: IdempotencyRecord) -> str:

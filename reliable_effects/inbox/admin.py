@@ -51,7 +51,9 @@ class InboxMessageAdmin(ReadOnlyAdmin):
     list_filter = (ConsumerFilter, ConflictFilter)
     search_fields = ("message_id",)  # shows the box; `get_search_results` says what is looked for
     search_help_text = "The whole id of a message, as its sender gave it."
-    fields = readonly_fields = ("message_id", "consumer", "received", "conflicts", "conflicted")
+    fields = readonly_fields = (
+        "message_id", "consumer", "shown_received", "conflicts", "last_conflict",
+    )  # fmt: skip
 
     def get_ordering(self, request: HttpRequest) -> Sequence[str]:
         # As an index has them: a quiet consumer's are not to be looked for among all others'.
@@ -70,10 +72,20 @@ class InboxMessageAdmin(ReadOnlyAdmin):
 
     @admin.display(description="received")
     def received(self, row: InboxMessage) -> str:
+        return looks.moment(row.received_at)
+
+    @admin.display(description="conflicted")
+    def conflicted(self, row: InboxMessage) -> str:
+        return looks.moment(row.conflicted_at)
+
+    # The page
+
+    @admin.display(description="received")
+    def shown_received(self, row: InboxMessage) -> str:
         return looks.instant(row.received_at)
 
-    @admin.display(description="came again with another payload")
-    def conflicted(self, row: InboxMessage) -> str:
+    @admin.display(description="last came again with another payload")
+    def last_conflict(self, row: InboxMessage) -> str:
         return looks.instant(row.conflicted_at)
 
 

@@ -77,7 +77,7 @@ def test_a_snapshot_that_is_older_than_the_first_commit_hides_nothing(isolation)
 
 
 @ON_SERVERS
-def test_two_that_take_the_same_two_messages_crosswise_do_not_deadlock(isolation):
+def test_two_that_take_two_messages_crosswise_do_not_deadlock(isolation):
     """Each would wait for the other's second message."""
     with meanwhile(lambda: take("evt_1")) as end, transaction.atomic():
         assert take("evt_2")

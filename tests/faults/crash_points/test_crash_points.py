@@ -8,7 +8,16 @@ from reliable_effects.effects.registry import registry
 from tests.faults.evidence import IS_FULL
 
 with registry.scratch():  # effects of their own: only the processes that are killed know them
-    from .acts import emitting, endings, remedies, requests, running, scheduling, sweeping
+    from .acts import (
+        emitting,
+        endings,
+        receiving,
+        remedies,
+        requests,
+        running,
+        scheduling,
+        sweeping,
+    )
 
 pytestmark = pytest.mark.timeout(3600 if IS_FULL else 120)
 
@@ -65,4 +74,11 @@ def test_a_job_is_one_event_whoever_dies(sweep, act):
 @of(requests)
 def test_a_request_that_is_sent_again_acts_once(sweep, act):
     """Killed in the view nothing is there; killed after the COMMIT the answer is, too."""
+    sweep(act)
+
+
+@pytest.mark.fault("whoever handles a message is killed at any of its lines", rows="C1 C2")
+@of(receiving)
+def test_a_message_is_handled_once_whoever_dies(sweep, act):
+    """Claim and work commit together, so what its sender sends again is new, or a duplicate."""
     sweep(act)
