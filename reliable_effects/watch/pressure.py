@@ -22,9 +22,9 @@ from django.db.models import Count, Max, Min, Q
 from ..clock import DbNow
 from ..conf import MOST_COUNTED, settings
 from ..outbox import outage
+from ..outbox.finish import LONGEST_GRACE
 from ..outbox.models import Delivery, DeliveryQuerySet
 from ..outbox.reconnect import mend
-from ..outbox.finish import LONGEST_GRACE
 from ..outbox.states import ENDED_WELL
 
 T = TypeVar("T")
