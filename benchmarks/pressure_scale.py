@@ -15,7 +15,6 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Callable
 from datetime import timedelta
 from statistics import median
 

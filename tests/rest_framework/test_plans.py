@@ -13,6 +13,12 @@ from reliable_effects.rest_framework.subjects import about
 from tests.shop.models import Order, Parcel
 
 OTHERS = 3000
+FORMAT = "JSON" if connection.vendor == "mysql" else None
+WALKED = {
+    "postgresql": "Index Scan using re_event_subject",
+    "mysql": '"key": "re_event_subject"',
+    "sqlite": "USING INDEX re_event_subject (subject_model=? AND subject_pk=?)",
+}[connection.vendor]
 
 
 @pytest.mark.django_db(transaction=True)  # MariaDB commits before it analyses
@@ -38,11 +44,10 @@ def test_the_list_of_one_customer_walks_the_index_of_subjects(model):
     _analyse()
 
     events = about(OutboxEvent.objects.all(), model.objects.filter(**owner))
-    plan = events.order_by("-emitted_at", "-id")[:21].explain()
+    plan = events.order_by("-emitted_at", "-id")[:21].explain(format=FORMAT)
 
     assert events.count() == 3
-    assert "re_event_subject" in plan
-    assert "Seq Scan on reliable_effects_outboxevent" not in plan
+    assert WALKED in plan.replace("\\", "")  # Django quotes JSON once more
 
 
 def _analyse() -> None:
