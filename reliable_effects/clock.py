@@ -74,8 +74,12 @@ def read_clock(using: str) -> datetime:
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT {now_sql(connection)}", ())
         (value,) = cursor.fetchone()
-    read: datetime = datetime.fromisoformat(value) if isinstance(value, str) else value
-    return in_utc(read)
+    return as_instant(value)
+
+
+def as_instant(value: Any) -> datetime:
+    """*value* as a cursor gives it where no field has converted it: SQLite has texts."""
+    return in_utc(datetime.fromisoformat(value) if isinstance(value, str) else value)
 
 
 def in_utc(value: datetime) -> datetime:

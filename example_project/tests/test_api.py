@@ -44,7 +44,7 @@ def ada(live_server, settings) -> requests.Session:
     session.close()
 
 
-def test_an_order_is_placed_and_its_customer_sees_how_it_goes(ada, partners):
+def test_an_order_is_placed_and_its_customer_sees_how_it_goes(ada, partners):  # noqa: ARG001  # they answer
     placed = ada.post(f"{ada.base}/api/orders/", json=TEAPOT)
     before = ada.get(placed.headers["Location"]).json()
 
@@ -81,7 +81,7 @@ def test_a_declined_card_leaves_nothing(ada):
     assert not Delivery.objects.exists()
 
 
-def test_other_customers_see_nothing_of_it(ada, live_server):
+def test_other_customers_see_nothing_of_it(ada):
     location = ada.post(f"{ada.base}/api/orders/", json=TEAPOT).headers["Location"]
     bob = header_of("bob")
 

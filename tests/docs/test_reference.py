@@ -14,7 +14,7 @@ from django.core.management import BaseCommand, get_commands, load_command_class
 from django.dispatch import Signal
 
 import reliable_effects
-from reliable_effects import conf, exceptions, inbox, signals
+from reliable_effects import conf, exceptions, inbox, rest_framework, signals
 from reliable_effects.checks import CATALOGUE
 from reliable_effects.effects.effect import Effect
 from reliable_effects.idempotency import Idempotency
@@ -26,6 +26,7 @@ from reliable_effects.outbox.states import MOVES, Reason, State
 from reliable_effects.schedule.models import JobQuerySet, ScheduledJobQuerySet
 from reliable_effects.schedule.states import JOB_MOVES, JobReason, JobState
 from reliable_effects.watch.rules import rules
+from reliable_effects.watch.shedding import shed_load
 
 from .pages import DOCS, PAGES, ROOT, rows
 
@@ -205,6 +206,8 @@ def test_every_rule_of_the_alerts_is_listed():
         ("`consume_once`", inbox.consume_once),
         ("`claim`", inbox.claim),
         ("`only_newer`", inbox.only_newer),
+        ("`accepted`", rest_framework.accepted),
+        ("`shed_load`", shed_load),
         ("`idempotent`", Idempotency),
     ],
 )
@@ -213,6 +216,19 @@ def test_every_argument_is_listed_in_its_order(heading, of):
     declared = [name for name in inspect.signature(of).parameters if name != "self"]
 
     assert listed(API, heading) == declared
+
+
+def test_what_a_status_viewset_may_say_is_listed():
+    """Each of them decides what strangers are told."""
+    viewset = rest_framework.EffectStatusViewSet
+    machinery = ("as_view", "list", "retrieve", "cancel", "finalize_response", "get_queryset")
+    machinery += ("alias", "document_of", "documents_of", "serialised")  # for `accepted`
+    of_drf = {name for base in viewset.__mro__[1:] for name in vars(base)}
+    own = [name for name in vars(viewset) if not name.startswith("_")]
+
+    assert listed(API, "`EffectStatusViewSet`") == [
+        name for name in own if name not in of_drf and name not in machinery
+    ]
 
 
 def test_the_context_is_listed():

@@ -14,7 +14,7 @@ from django.test.utils import CaptureQueriesContext
 from reliable_effects.clock import DbNow
 from reliable_effects.outbox.models import Attempt, Delivery, OutboxEvent
 from reliable_effects.outbox.states import Reason, State
-from reliable_effects.rest_framework import EffectStatusViewSet
+from reliable_effects.rest_framework import EffectStatusViewSet, subjects
 from tests.shop.models import Crate, Order
 
 from .conftest import client_of, delivery_of, event_about, order_of
@@ -268,8 +268,9 @@ def test_a_list_costs_the_same_queries_however_long_it_is(ada, django_assert_num
         delivery_of(event, State.SUCCEEDED)
         delivery_of(event, State.POISONED, reason=Reason.REFUSED)
     who = 2  # the session and its user
+    whose = 1 if connection.vendor == "mysql" else 0  # elsewhere a subquery
 
-    with django_assert_num_queries(who + 3):  # events, deliveries, why they failed
+    with django_assert_num_queries(who + whose + 3):  # events, deliveries, why they failed
         found = ada.get("/api/effects/").json()
 
     assert len(found["results"]) == 15
@@ -292,6 +293,17 @@ def test_subjects_whose_key_is_a_uuid_are_found(ada, bob):
     assert [d["id"] for d in ada.get("/api/crates/").json()["results"]] == [str(event.pk)]
     assert ada.get(f"/api/crates/{event.pk}/").json()["subject"] == str(crate.pk)
     assert bob.get(f"/api/crates/{event.pk}/").status_code == 404
+
+
+def test_who_has_many_subjects_gets_the_same_list(ada, monkeypatch):
+    """Where MariaDB is given names, they end at a thousand."""
+    monkeypatch.setattr(subjects, "_FEW", 2)
+    events = [event_about(order_of("ada")) for _ in range(4)]
+    event_about(order_of("bob"))
+
+    found = ada.get("/api/effects/").json()["results"]
+
+    assert {document["id"] for document in found} == {str(event.pk) for event in events}
 
 
 def test_kinds_narrow_a_viewset(ada, event, monkeypatch):
