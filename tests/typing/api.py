@@ -12,12 +12,16 @@ from datetime import datetime, timedelta
 from typing import Any, TypedDict, assert_type
 
 from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from rest_framework.views import APIView
 
 from reliable_effects import ONCE, Backoff, EffectContext, Event, Skip, Snooze, WallClock, effect
 from reliable_effects.effects.effect import Effect
 from reliable_effects.effects.registry import Emitted
 from reliable_effects.effects.scheduling import Changed, Scheduled
+from reliable_effects.idempotency import Idempotency, IdempotentView, idempotent
 from reliable_effects.models import ScheduledJob
+from reliable_effects.rest_framework import IdempotentMixin
 from tests.shop.models import LedgerEntry, Order
 from tests.trials.models import TrialExpiry
 
@@ -189,3 +193,32 @@ def unwrapped() -> QuerySet[Order]:
 assert_type(unpaid, Callable[[], QuerySet[Order]])
 receipt.owed(since="placed_at", grace=15, debt=ONCE)  # type: ignore[arg-type]  # minutes?
 receipt.owed(since="placed_at", grace=timedelta(0), debt="month")  # type: ignore[arg-type]
+
+
+# Idempotent views
+
+
+@idempotent
+def place(request: HttpRequest, pk: int) -> HttpResponse:
+    return HttpResponse(f"{request.path} {pk}")
+
+
+@idempotent(required=True, lease=timedelta(seconds=20), scope=lambda request: request.path)
+def pay(request: HttpRequest) -> JsonResponse:
+    return JsonResponse({"path": request.path})
+
+
+assert_type(place(HttpRequest(), pk=1), HttpResponse)
+assert_type(pay(HttpRequest()), JsonResponse)
+place(HttpRequest(), pk="1")  # type: ignore[arg-type]  # the view's own signature
+Idempotency(fingerprint="json", store_body=lambda _: b"")
+idempotent(requierd=True)  # type: ignore[call-overload]  # misspelt
+Idempotency(lease=20)  # type: ignore[arg-type]  # seconds?
+
+
+class Orders(IdempotentMixin, APIView):
+    idempotency = Idempotency(required=True)
+
+
+class Refund(IdempotentView):
+    idempotency = Idempotency(foreign=True)

@@ -40,6 +40,7 @@ _TABLES = (
     "reliable_effects_attempt",
     "reliable_effects_coverage",
     "reliable_effects_delivery",
+    "reliable_effects_idempotencyrecord",
     "reliable_effects_outboxevent",
     "reliable_effects_scheduledjob",
     "reliable_effects_sweep",

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from tests.faults.mutants import of_jobs, of_reconcile, of_the_rest, of_the_watch, of_workers
+from tests.faults.mutants import (
+    of_idempotency,
+    of_jobs,
+    of_reconcile,
+    of_the_rest,
+    of_the_watch,
+    of_workers,
+)
 
 MUTANTS = (
     *of_workers.FENCE,
@@ -13,5 +20,6 @@ MUTANTS = (
     *of_reconcile.RECONCILE,
     *of_the_rest.PEOPLE_AND_CLOCK,
     *of_jobs.JOBS,
+    *of_idempotency.IDEMPOTENCY,
     *of_the_watch.WATCH,
 )
