@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from example_project.loss import Loss
 
 CHILDREN, GROUPS, WIPES, BROKER_KILLS = 9, 3, 2, 1  # how often each is done
-LOSSES = (("deliveries",), ("events",), ("deliveries", "events"))
+LOSSES = (("deliveries",), ("events",), ("deliveries", "events", "calls"))
 _EARLY = 8  # blows, in sixteen seconds; the customers order for longer
 _ENOUGH = 10  # deliveries that must be open for a loss to be one; there are dozens under fire
 

@@ -105,6 +105,30 @@ def check(
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Charges:
+    """What the payment partner did, by its own ledger."""
+
+    applied: int  # cards that were charged
+    unanswered: int  # of them, how many on a connection that it dropped before it answered
+    asked_again: int  # payments that it was asked for more than once
+    twice: list[str]  # orders that were charged more than once
+
+
+def charges(arrivals: Iterable[Arrival]) -> Charges:
+    calls: dict[str, list[Arrival]] = defaultdict(list)
+    for arrival in arrivals:
+        if arrival.partner == "payment":
+            calls[arrival.reference].append(arrival)
+    applied = {order: [call for call in made if call.applied] for order, made in calls.items()}
+    return Charges(
+        applied=sum(map(len, applied.values())),
+        unanswered=sum(call.status != ANSWERED for made in applied.values() for call in made),
+        asked_again=sum(len(made) > 1 for made in calls.values()),
+        twice=sorted(order for order, made in applied.items() if len(made) > 1),
+    )
+
+
 def asked_on_both_sides(arrivals: Sequence[Arrival], losses: Iterable[int]) -> tuple[int, int]:
     """
     How many effects were asked for before a loss and after it, and how many of them under one key.

@@ -13,10 +13,10 @@ from django.core.management.color import no_style
 from django.db import connection, transaction
 from django.db.models import Sum
 
-from reliable_effects.models import Coverage, Delivery, OutboxEvent
+from reliable_effects.models import Coverage, Delivery, OutboxEvent, OutgoingCall
 from reliable_effects.outbox.states import State
 
-_TABLES = {"deliveries": Delivery, "events": OutboxEvent}
+_TABLES = {"deliveries": Delivery, "events": OutboxEvent, "calls": OutgoingCall}
 _OPEN = (State.PENDING, State.RUNNING, State.UNCERTAIN)
 
 
@@ -37,7 +37,7 @@ def open_deliveries() -> int:
 
 
 def lose(*tables: str) -> Loss:
-    """Truncate "deliveries", "events" or both: no model, no signal and no worker is asked."""
+    """Truncate "deliveries", "events", "calls", or several of them: no model, no signal and no worker is asked."""
     loss = Loss(rows={}, open=open_deliveries())
     for table in tables:
         model = _TABLES[table]

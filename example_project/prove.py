@@ -21,7 +21,15 @@ from typing import TYPE_CHECKING, Any
 import requests
 
 from example_project.chaos import Chaos
-from example_project.checker import Arrival, PlacedOrder, Verdict, asked_on_both_sides, check
+from example_project.checker import (
+    Arrival,
+    Charges,
+    PlacedOrder,
+    Verdict,
+    asked_on_both_sides,
+    charges,
+    check,
+)
 from example_project.customers import Customers, Told, wishes
 from example_project.processes import Fleet, NotReady, until
 from example_project.stack import AlreadyRunning, Stack, demo_folder
@@ -87,6 +95,7 @@ def _prove(stack: Stack, fleet: Fleet, seed: int, *, losses: bool) -> tuple[Verd
     _report(verdict, told, chaos)
     print(f"  By webhook: {in_short(_messages(stack))}")
     doubts = list(_doubts(told, chaos, at_rest=at_rest))
+    doubts += _report_charges(charges(_arrivals(stack)))
     if losses:
         doubts += _report_losses(chaos, _arrivals(stack))
     return verdict, doubts
@@ -252,6 +261,17 @@ def _report(verdict: Verdict, told: Told, chaos: Chaos) -> None:
         f" broker wiped {chaos.wipes}, broker killed {chaos.broker_kills}"
     )
     print(f"  For comparison, not judged: the outbox counts {as_line(counts())}")
+
+
+def _report_charges(made: Charges) -> list[str]:
+    """Print what the payment partner's ledger says; return what makes that worthless."""
+    print(
+        f"\n  {made.applied} cards were charged, {made.unanswered} of them on a connection that was"
+        f" dropped before the answer;\n  {made.asked_again} payments were asked for more than once,"
+        f" and {len(made.twice)} cards charged twice"
+    )
+    doubts = [f"charged twice: {order}" for order in made.twice]
+    return doubts if made.unanswered else [*doubts, "No answer of the payment partner was lost."]
 
 
 def _report_losses(chaos: Chaos, arrivals: list[Arrival]) -> list[str]:

@@ -98,7 +98,9 @@ if "DATABASE_URL" not in os.environ:
     DEMO_DIR.mkdir(parents=True, exist_ok=True)
 
 RELIABLE_EFFECTS: dict[str, object] = {
-    "TIMEOUT": timedelta(seconds=5),  # a call to a partner waits 4 s at most
+    "TIMEOUT": timedelta(seconds=5),
+    "OUTGOING_TIMEOUT": timedelta(seconds=3),  # of a call to a partner
+    "OUTGOING_CONNECT_TIMEOUT": timedelta(seconds=1),
     "MAX_ATTEMPTS": 14,  # a partner that fails every fifth call fails 14 in a row once in 6e9
     "LEASE_GRACE": timedelta(seconds=5),
     "RELAY_PERIOD": timedelta(seconds=1),

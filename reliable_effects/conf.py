@@ -81,7 +81,7 @@ class Settings:
     instruments: tuple[str, ...] = ()  # "prometheus", "opentelemetry": each needs its extra
 
     # The way out: calls to partners
-    outgoing_timeout: timedelta = timedelta(seconds=10)  # of a call in all, where it names none
+    outgoing_timeout: timedelta = timedelta(seconds=10)  # for an answer, where a call names none
     outgoing_connect_timeout: timedelta = timedelta(seconds=3)
     outgoing_answer_limit: int = 1024 * 1024  # bytes of an answer's body that are read
     outgoing_longest_wait: timedelta = timedelta(hours=1)  # a longer Retry-After is cut to it

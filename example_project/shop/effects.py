@@ -30,8 +30,8 @@ from example_project.shop.models import (
     Shipment,
     TrialExpiry,
 )
-from example_project.shop.partners import AnswerLost, call, find_payment
-from reliable_effects import ONCE, Backoff, EffectContext, Poison, Uncertain, effect
+from example_project.shop.partners import call, find_payment
+from reliable_effects import ONCE, Backoff, EffectContext, Poison, effect
 from reliable_effects.models import JobState
 
 BACKOFF = Backoff(first=timedelta(milliseconds=500), longest=timedelta(seconds=4))
@@ -62,11 +62,14 @@ def find_charge(order: Order, ctx: Ctx) -> bool | None:
     backoff=BACKOFF,
 )
 def charge_card(order: Order, ctx: Ctx) -> None:
-    """Charge the customer's card. A lost answer is asked after before anything is sent again."""
-    try:
-        charge = call("payment", ctx, order=order.reference, amount=str(order.total))
-    except AnswerLost as error:
-        raise Uncertain(str(error)) from error
+    """
+    Charge the customer's card.
+
+    This partner does not say for how long it remembers keys, so there is no window: what may have
+    been charged is asked after before anything is sent again.
+    """
+    amount = str(order.total)
+    charge = call("payment", ctx, window=None, order=order.reference, amount=amount)
     _mark_paid(order, charge["id"])
 
 
@@ -130,7 +133,10 @@ def orders_unknown_to_crm() -> QuerySet[Order]:
 )
 def track_analytics(order: Order, ctx: Ctx) -> None:
     """Count the sale. Analytics knows repeats by their key, so a group may run again."""
-    call("analytics", ctx, order=order.reference, placed_from=ctx.payload.placed_from)
+    # In a header: an event that was lost and made up does not know it, and what is asked for under
+    # one key must stay the same.
+    told = {"Placed-From": ctx.payload.placed_from}
+    call("analytics", ctx, headers=told, order=order.reference)
     Order.objects.filter(pk=order.pk).update(counted_at=timezone.now())
 
 

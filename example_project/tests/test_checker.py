@@ -11,6 +11,7 @@ from example_project.checker import (
     Arrival,
     PlacedOrder,
     asked_on_both_sides,
+    charges,
     check,
 )
 
@@ -206,3 +207,20 @@ def test_no_orders_and_no_arrivals_are_sound():
 
     assert verdict.is_sound
     assert verdict.promised == 0
+
+
+def test_a_card_that_was_charged_twice_is_named():
+    """What the whole proof is about."""
+    calls = [
+        arrived("payment", "A-1", "k1", status=0),
+        arrived("payment", "A-1", "k1", applied=False),
+        arrived("payment", "A-2"),
+        arrived("payment", "A-3", "k3"),
+        arrived("payment", "A-3", "k4"),
+        arrived("mail", "A-1", status=0),
+    ]
+
+    made = charges(calls)
+
+    assert (made.applied, made.unanswered, made.asked_again) == (4, 1, 2)
+    assert made.twice == ["A-3"]

@@ -39,6 +39,8 @@ CATALOGUE = (
         "database",
     ),
     Check("E061", "MariaDB tables that cannot keep every letter: use utf8mb4", "database"),
+    # Calls to partners
+    Check("W095", "a call to a partner may take longer than a run, so slow answers are cut short"),
     # Celery and its broker
     Check("E010", "task_always_eager outside DEBUG: no worker would ever be told", "deploy"),
     Check("E011", "TRANSPORT is 'celery' where there is no Celery app with a broker"),

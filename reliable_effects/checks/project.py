@@ -39,7 +39,19 @@ def check_settings(**_: Any) -> list[CheckMessage]:
     except ImproperlyConfigured as error:
         hint = f"Mend or remove that key of {NAME}; each key has a default that works."
         return [*messages, found("E003", str(error), hint)]
-    return [*messages, *_bad_paths(known)]
+    return [*messages, *_bad_paths(known), *_short_runs(known)]
+
+
+def _short_runs(known: Settings) -> Iterator[CheckMessage]:
+    call = known.outgoing_connect_timeout + known.outgoing_timeout
+    if call > known.timeout:
+        yield found(
+            "W095",
+            f"A call to a partner may take {call.total_seconds():g} s, and a run only"
+            f" {known.timeout.total_seconds():g} s ({NAME}['TIMEOUT']): an answer that comes late in"
+            " it is lost.",
+            f'"OUTGOING_TIMEOUT": timedelta(seconds={max(known.timeout.total_seconds() / 2, 1):g})',
+        )
 
 
 def _bad_paths(known: Settings) -> Iterator[CheckMessage]:

@@ -76,8 +76,8 @@ class EffectContext(Generic[P]):
         window. call: a name for
         each of several calls of one effect; each gets `key_for(call)`, else `idempotency_key`.
         json, data: the body, which must be the same in every attempt. client: a `requests.Session`
-        or an `httpx.Client`; the answer is one of its own. timeout: of the call in all; never
-        longer than what is left of the run.
+        or an `httpx.Client`; the answer is one of its own. timeout: for the answer; never longer
+        than is left of the run.
 
         Returns the answer where it is a success (2xx).
 

@@ -116,7 +116,7 @@ class IdempotencyRecordAdmin(ConfirmedActions, ReadOnlyAdmin):
         # An answer may be large, and nobody here is to see it.
         return super().get_queryset(request).defer("body", "headers")
 
-    def get_ordering(self, request: HttpRequest) -> Sequence[str]:
+    def get_ordering(self, request: HttpRequest) -> tuple[str, ...]:
         # As an index has them: by age within one state, else by id.
         return ("-created_at",) if request.GET.get("state") in _STATES else ("-pk",)
 

@@ -7,7 +7,7 @@ each consumer's name.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from django.contrib import admin
@@ -55,7 +55,7 @@ class InboxMessageAdmin(ReadOnlyAdmin):
         "message_id", "consumer", "shown_received", "conflicts", "last_conflict",
     )  # fmt: skip
 
-    def get_ordering(self, request: HttpRequest) -> Sequence[str]:
+    def get_ordering(self, request: HttpRequest) -> tuple[str, ...]:
         # As an index has them: a quiet consumer's are not to be looked for among all others'.
         if "consumer" in request.GET:
             return ("consumer", "-received_at")

@@ -113,7 +113,7 @@ def _of_status(answer: Answer, *, replay: bool, keyed: bool) -> Verdict:  # noqa
 def _as_advised(answer: Answer, verdict: Verdict, *, replay: bool, keyed: bool) -> Verdict:
     """The partner's own word on whether to try again goes before ours."""
     advice = answer.should_retry
-    if advice is None or verdict.next is Next.RETURN:
+    if advice is None or verdict.next in (Next.RETURN, Next.CHANGED):
         return verdict
     if advice:
         # Where no key is remembered it may not be sent twice, whatever is advised.

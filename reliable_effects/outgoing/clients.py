@@ -19,7 +19,7 @@ class Limits:
     """Of one exchange, in seconds and bytes."""
 
     connect: float
-    total: float
+    answer: float  # until its first byte, between two of them, and in all
     body: int
 
 

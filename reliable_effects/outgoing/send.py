@@ -98,11 +98,12 @@ def _check(call: Call) -> None:
 
 
 def _limits(wish: ledger.Wish, begun: ledger.Begun) -> clients.Limits:
+    """Connecting and the answer together never take longer than is left of the run."""
     left = (wish.deadline - begun.now).total_seconds()
-    total = min(wish.timeout.total_seconds(), left)
+    connect = min(settings().outgoing_connect_timeout.total_seconds(), left / 2)
     return clients.Limits(
-        connect=min(settings().outgoing_connect_timeout.total_seconds(), total),
-        total=total,
+        connect=connect,
+        answer=min(wish.timeout.total_seconds(), left - connect),
         body=settings().outgoing_answer_limit,
     )
 

@@ -29,7 +29,7 @@ def exchange(request: Request, limits: Limits, client: httpx.Client | None) -> E
     `retries=` of a transport stays: it repeats connecting only, and that within our time.
     """
     own = client or httpx.Client()
-    until = time.monotonic() + limits.total
+    until = time.monotonic() + limits.connect + limits.answer
     mark = _sending.set(True)
     try:
         made = own.build_request(
@@ -37,7 +37,7 @@ def exchange(request: Request, limits: Limits, client: httpx.Client | None) -> E
             request.url,
             headers=dict(request.headers),
             content=request.content,
-            timeout=httpx.Timeout(limits.total, connect=limits.connect),
+            timeout=httpx.Timeout(limits.answer, connect=limits.connect),
         )
         response = own.send(made, stream=True, follow_redirects=False)
         try:

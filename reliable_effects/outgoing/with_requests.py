@@ -29,14 +29,14 @@ _CHUNK = 16 * 1024  # bytes
 def exchange(request: Request, limits: Limits, client: requests.Session | None) -> Exchanged:
     """Send *request* once. What the session's own hooks and auth raise is raised here."""
     session = _quiet(client) if client is not None else requests.Session()
-    until = time.monotonic() + limits.total
+    until = time.monotonic() + limits.connect + limits.answer
     try:
         response = session.request(
             request.method,
             request.url,
             headers=dict(request.headers),
             data=request.content,
-            timeout=(limits.connect, limits.total),
+            timeout=(limits.connect, limits.answer),
             allow_redirects=False,
             stream=True,
         )

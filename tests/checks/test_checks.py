@@ -72,6 +72,11 @@ def wrong_type(project):
     project.set(TIMEOUT=30)
 
 
+@spoils("W095", naming="5 s")
+def runs_shorter_than_calls(project):
+    project.set(TIMEOUT=timedelta(seconds=5))
+
+
 @spoils("E004", naming="shop.Order is written to 'other'")
 def subject_on_another_database(project):
     project.settings.DATABASE_ROUTERS = [WritesOrdersElsewhere()]

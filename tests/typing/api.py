@@ -18,6 +18,7 @@ from reliable_effects.effects.effect import Effect
 from reliable_effects.effects.registry import Emitted
 from reliable_effects.effects.scheduling import Changed, Scheduled
 from reliable_effects.models import ScheduledJob
+from reliable_effects.outgoing import BodyField, Header
 from tests.shop.models import LedgerEntry, Order
 from tests.trials.models import TrialExpiry
 
@@ -189,3 +190,17 @@ def unwrapped() -> QuerySet[Order]:
 assert_type(unpaid, Callable[[], QuerySet[Order]])
 receipt.owed(since="placed_at", grace=15, debt=ONCE)  # type: ignore[arg-type]  # minutes?
 receipt.owed(since="placed_at", grace=timedelta(0), debt="month")  # type: ignore[arg-type]
+
+
+# Sending
+
+
+def a_call(ctx: EffectContext[Placed]) -> None:
+    day = timedelta(days=1)
+    ctx.send("POST", "https://bank.example/", key=Header("Idempotency-Key"), window=day, json={})
+    ctx.send("POST", "https://bank.example/", key=BodyField("id"), data={"a": "1"}, call="refund")
+    ctx.send("PUT", "https://bank.example/", key=None, timeout=timedelta(seconds=3))
+
+    ctx.send("POST", "https://bank.example/")  # type: ignore[call-arg]  # where does the key go?
+    ctx.send("POST", "https://bank.example/", key="Idempotency-Key")  # type: ignore[arg-type]  # a place
+    ctx.send("POST", "https://bank.example/", key=None, timeout=3)  # type: ignore[arg-type]  # 3 of what?

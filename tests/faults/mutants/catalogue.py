@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.faults.mutants import (
     of_jobs,
+    of_outgoing,
     of_reconcile,
     of_the_inbox,
     of_the_rest,
@@ -21,5 +22,6 @@ MUTANTS = (
     *of_the_rest.PEOPLE_AND_CLOCK,
     *of_jobs.JOBS,
     *of_the_inbox.INBOX,
+    *of_outgoing.OUTGOING,
     *of_the_watch.WATCH,
 )
