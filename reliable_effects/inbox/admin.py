@@ -57,7 +57,9 @@ class InboxMessageAdmin(ReadOnlyAdmin):
 
     def get_ordering(self, request: HttpRequest) -> tuple[str, ...]:
         # As an index has them: a quiet consumer's are not to be looked for among all others'.
-        return ("consumer", "-received_at") if "consumer" in request.GET else ("-pk",)
+        if "consumer" in request.GET:
+            return ("consumer", "-received_at")
+        return ("-conflicted_at",) if "conflicted" in request.GET else ("-pk",)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[InboxMessage], search_term: str

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from uuid import uuid4
 
 import pytest
 from django.db import connection, transaction
@@ -17,7 +16,7 @@ from reliable_effects.inbox.prune import INBOX, prune
 from reliable_effects.outbox.sweeps import sweep, tasks
 from tests.faults.plans.touched import touched
 
-from .conftest import meanwhile
+from .conftest import fill, meanwhile
 
 pytestmark = pytest.mark.django_db
 
@@ -115,7 +114,7 @@ def test_consumers_are_found_one_by_one():
 @pytest.mark.skipif(connection.vendor == "sqlite", reason="for servers with statistics")
 def test_a_full_table_is_not_read_for_the_few_old_rows():
     """Each sweep would read a month of messages."""
-    _fill(20_000)
+    fill(20_000)
     received(31 * DAY, *map(str, range(10)), consumer="billing")
 
     with touched() as found:
@@ -123,16 +122,3 @@ def test_a_full_table_is_not_read_for_the_few_old_rows():
 
     assert sum(s.rows for s in found if TABLE in s.sql) < 200
     assert InboxMessage.objects.count() == 20_000
-
-
-def _fill(count: int) -> None:
-    InboxMessage.objects.bulk_create(
-        [
-            InboxMessage(
-                consumer=f"consumer_{n % 4}", message_id=str(n), key=uuid4(), payload_hash=""
-            )
-            for n in range(count)
-        ],
-        batch_size=5000,
-    )
-    # No ANALYZE: on MariaDB it would commit what this test has to roll back.
