@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
+from django.db import DEFAULT_DB_ALIAS
+
+from ..effects.keys import outgoing_key
 from ..outbox import forget, prune, remedy
 from ..outbox.forget import Share
 from ..outbox.models import Delivery
-from ..outbox.states import WAITING, Notes, State, noted
+from ..outbox.states import WAITING, State
+from . import ledger
 from .classify import may_have_happened
 from .models import OutgoingCall
 
@@ -42,18 +46,23 @@ def blank(using: str, label: str, pk: str, *, even_pending: bool, dry_run: bool)
     return share
 
 
-def surely_not_done(rows: Collection[Delivery]) -> set[int]:
-    """Those of *rows* that have sent something, and of which nothing can have been carried out."""
+def surely_not_done(rows: Sequence[Delivery]) -> set[int]:
+    """
+    Those of *rows* that have sent something, and of which nothing can have been carried out.
+
+    Only what was sent under the key that a row has now: an earlier generation was another promise.
+    """
     if not rows:
         return set()
-    using = next(iter(rows))._state.db or "default"  # Django's documented name
-    denials = {row.pk: int(noted(row.notes, Notes.DENIED)) for row in rows}
-    calls = OutgoingCall.objects.using(using).filter(delivery_id__in=denials)
+    by_id = {row.pk: row for row in rows}
+    using = rows[0]._state.db or DEFAULT_DB_ALIAS
     sent: set[int] = set()
     doubtful: set[int] = set()
-    for call in calls:
-        sent.add(call.delivery_id)
-        denied_since = denials[call.delivery_id] not in (0, call.denial)
-        if may_have_happened(call.known) and not (denied_since and call.known != "done"):
-            doubtful.add(call.delivery_id)
+    for call in OutgoingCall.objects.using(using).filter(delivery_id__in=by_id):
+        row = by_id[call.delivery_id]
+        if call.key != ledger.key_of(outgoing_key(row.key, row.generation), call.call):
+            continue
+        sent.add(row.pk)
+        if may_have_happened(ledger.known_of(call, row.notes)):
+            doubtful.add(row.pk)
     return sent - doubtful

@@ -17,6 +17,7 @@ from django.db import transaction
 
 from ..clock import DbNow, in_utc
 from ..conf import settings
+from ..effects.keys import call_key
 from ..effects.owed import OwedQuery
 from ..exceptions import LeaseLost
 from ..outbox.claim import Claimed, new_token
@@ -95,7 +96,7 @@ def _begin(wish: Wish, token: int) -> Begun:
             raise NotSent("no time is left in this run, so nothing was sent")
         rows = OutgoingCall.objects.using(wish.using)
         row = rows.select_for_update().filter(key=wish.key).first()
-        before = _known(row, claimed)
+        before = known_of(row, claimed.notes) if row is not None else None
         first = row.first_sent_at if row is not None and may_have_happened(before) else now
         _refuse_another_request(wish, row)
         _refuse_what_is_too_late(wish, before, first, now)
@@ -112,7 +113,7 @@ def _begin(wish: Wish, token: int) -> Begun:
         row.times_sent += 1
         row.known = Known.DONE if before is Known.DONE else Known.UNKNOWN  # until an answer is seen
         row.send_token = token
-        row.denial = _denial(claimed)
+        row.denial = _denial(claimed.notes)
         row.save(using=wish.using)
     return Begun(row.pk, token, before, first, now)
 
@@ -143,20 +144,23 @@ def conclude(wish: Wish, begun: Begun, known: Known, status: int | None, request
 # What is known
 
 
-def _denial(claimed: Claimed) -> int | None:
-    return int(noted(claimed.notes, Notes.DENIED)) or None
+def key_of(sent: UUID, call: str) -> UUID:
+    """The key of one call of a delivery whose partners see *sent*."""
+    return call_key(sent, call) if call else sent
 
 
-def _known(row: OutgoingCall | None, claimed: Claimed) -> Known | None:
-    """What is known of the call; `verify` or a person may have found since that it did not happen."""
-    if row is None:
-        return None
-    known, denial = Known(row.known), _denial(claimed)
+def known_of(row: OutgoingCall, notes: Any) -> Known:
+    """What is known of a call; `verify` or a person may have found since that it did not happen."""
+    known, denial = Known(row.known), _denial(notes)
     denied_since = denial is not None and denial != row.denial
     # Not where the partner itself has answered that it is done.
     if denied_since and may_have_happened(known) and known is not Known.DONE:
         return Known.TURNED_AWAY
     return known
+
+
+def _denial(notes: Any) -> int | None:
+    return int(noted(notes, Notes.DENIED)) or None
 
 
 def safe_until(first_sent_at: datetime, wish: Wish) -> datetime | None:
@@ -209,7 +213,7 @@ def _refuse_what_was_forgotten(wish: Wish, now: datetime) -> None:
     owed, event = claimed.effect.owed_query, claimed.event
     if owed is None or event is None or wish.subject is None or claimed.generation:
         return
-    if _denial(claimed) is not None:
+    if _denial(claimed.notes) is not None:
         return  # somebody has looked
     since = _since(owed, wish)
     made_up = event.source == "reconcile"

@@ -14,7 +14,7 @@ from typing import Any, assert_never
 from django.db import connections
 
 from ..conf import LONGEST_SPAN, settings
-from ..effects.keys import call_key, outgoing_key
+from ..effects.keys import outgoing_key
 from ..effects.sending import Call
 from ..exceptions import SentInsideTransaction
 from ..outbox.claim import Claimed
@@ -48,7 +48,7 @@ class PartnerSender:
         exchange = clients.exchange_of(call.client)
         request = build(call.method, call.url, json=call.json, data=call.data, headers=call.headers)
         sent_as = outgoing_key(claimed.key, claimed.generation)
-        key = call_key(sent_as, call.name) if call.name else sent_as
+        key = ledger.key_of(sent_as, call.name)
         wish = ledger.Wish(
             claimed=claimed,
             subject=subject,

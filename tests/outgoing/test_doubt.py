@@ -217,6 +217,21 @@ def test_what_may_have_happened_is_not_started_anew(partner, make_effect):
     assert ["it may have happened" in forecast.left_alone for forecast in told] == [True]
 
 
+def test_what_an_earlier_generation_left_in_doubt_says_nothing_of_this_one(partner, make_effect):
+    """Somebody gave their word for that one; this one was refused."""
+    bank = partner(drop, answer(402), answer())
+    delivery = pending_delivery(make_effect(calling(bank.url, window=None)))
+    carry_out(delivery)
+    act(remedy.start_anew, delivery, did_not_happen=True)
+    carry_out(delivery)
+
+    assert act(remedy.start_anew, delivery)
+    carry_out(delivery)
+
+    assert delivery.state == State.SUCCEEDED
+    assert len(set(bank.keys)) == 3
+
+
 @pytest.mark.parametrize("word", ["settled", "in the same breath"])
 def test_with_a_persons_word_it_is(word, partner, make_effect):
     bank = partner(drop, answer())
