@@ -44,7 +44,7 @@ def _problems(callback: Any) -> Iterator[CheckMessage]:
         yield from _of_database(callback, name, options)
         if rest_class is None:
             yield from _of_identity(callback, name, options)
-    if view_class is not None and _lets_in_later(view_class):
+    if view_class is not None and _lets_in_later(callback, view_class):
         yield found(
             "E081",
             f"{name} gives stored answers before it asks who may come in.",
@@ -94,7 +94,7 @@ def _of_identity(callback: Any, name: str, options: Idempotency) -> Iterator[Che
         )
 
 
-def _lets_in_later(class_: type) -> bool:
+def _lets_in_later(callback: Any, class_: type) -> bool:
     """Whether a permission is asked inside of what gives stored answers."""
     if not apps.is_installed("django.contrib.auth"):
         return False
@@ -106,4 +106,4 @@ def _lets_in_later(class_: type) -> bool:
         return False
     if IdempotentView in order:
         return order.index(IdempotentView) < order.index(AccessMixin)
-    return any("dispatch" in vars(c) and hasattr(vars(c)["dispatch"], "idempotency") for c in order)
+    return hasattr(callback, "idempotency")  # all of the class is inside of what is decorated

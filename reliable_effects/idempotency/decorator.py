@@ -40,7 +40,7 @@ def idempotent(view: Any = None, /, **options: Any) -> Any:
     permissions, or `IdempotentView` among its bases.
 
     Raises:
-        TypeError: an option is unknown, or *view* is an `async def`.
+        TypeError: an option is unknown, or *view* is an `async def`, or one of REST framework's.
     """
     rules = Idempotency(**options)
     return _decorated(view, rules) if view is not None else lambda view: _decorated(view, rules)
@@ -49,6 +49,8 @@ def idempotent(view: Any = None, /, **options: Any) -> Any:
 def _decorated(view: Callable[..., Any], options: Idempotency) -> Callable[..., Any]:
     name = getattr(view, "__qualname__", repr(view))
     refuse_async(view, name)
+    if hasattr(view, "cls"):
+        raise _of_rest_framework(name)
     using = options.alias()
 
     @wraps(view)
@@ -68,6 +70,8 @@ def answer(
     view: Callable[[], HttpResponseBase],
 ) -> HttpResponseBase:
     """What *view* returns, or returned before."""
+    if not isinstance(request, HttpRequest):
+        raise _of_rest_framework(name)
     request.idempotency = None  # type: ignore[attr-defined]  # ours
     if not wants_a_key(request, options):
         is_atomic = is_atomic_without_key(request, using)
@@ -110,6 +114,14 @@ def refuse_async(view: Any, name: str) -> None:
             f"{name} is an async def, and Django has no transaction there. Write it as a def: under"
             " ASGI Django runs it in a thread. What has to be awaited can be an effect."
         )
+
+
+def _of_rest_framework(name: str) -> TypeError:
+    # Its exceptions become answers, and its answers bytes, outside of what is decorated here.
+    return TypeError(
+        f"{name} is a view of REST framework, which decides who may come in and what an exception"
+        " means. Write it as a class with IdempotentMixin (reliable_effects.rest_framework)."
+    )
 
 
 def mark_non_atomic(view: Any, using: str) -> None:

@@ -65,10 +65,11 @@ class Execution:
                     raise KeyTakenOver(self._claimed.id)  # noqa: TRY301  # see above
         except _RollBack:
             return self._end_without(response, answer)
-        except KeyTakenOver as error:
-            return self._taken_over(error)
+        except KeyTakenOver:
+            return self._taken_over()
         except BaseException as error:
             if isinstance(error, Error) and answer is not None and self._was_committed():
+                outage.tell("an idempotent request was committed in spite of an error", error)
                 return self._said(response, answer)
             self._let_go(error)
             raise
@@ -104,22 +105,26 @@ class Execution:
             say_not_stored(response)
             self._let_go()
             return response
-        if not surely(
-            self._claimed.using,
-            lambda: complete(self._claimed, answer),
-            after_doubt=lambda: is_done(self._claimed) or complete(self._claimed, answer),
-            patience=PATIENCE,
-        ):
-            return self._taken_over(KeyTakenOver(self._claimed.id))
-        return self._said(response, answer)
+        try:
+            is_kept = surely(
+                self._claimed.using,
+                lambda: complete(self._claimed, answer),
+                after_doubt=lambda: is_done(self._claimed) or complete(self._claimed, answer),
+                patience=PATIENCE,
+            )
+        except Error as error:  # it is true all the same, and nothing was written
+            outage.tell("a client's error could not be kept; its lease ends the key", error)
+            mend(self._claimed.using)
+            return self._said(response, None)
+        return self._said(response, answer) if is_kept else self._taken_over()
 
     def _said(self, response: HttpResponseBase, answer: Storable | None) -> HttpResponseBase:
         if answer is None or answer.omitted:
             say_not_stored(response)
         return response
 
-    def _taken_over(self, error: KeyTakenOver) -> HttpResponseBase:
-        logger.error("%s", error)
+    def _taken_over(self) -> HttpResponseBase:
+        logger.error("%s", KeyTakenOver(self._claimed.id))
         return problems.CONFLICT.answer(retry_after=1)
 
     def _let_go(self, error: BaseException | None = None) -> None:

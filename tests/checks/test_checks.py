@@ -256,6 +256,10 @@ class Pay(LoginRequiredMixin, View):
         return acts(request)
 
 
+class Plain(LoginRequiredMixin, View):
+    """Nothing is said here; who decorates it from outside says it."""
+
+
 class GoodPay(LoginRequiredMixin, IdempotentView):
     """Permissions to the left."""
 
@@ -279,6 +283,11 @@ def permission_asked_after_the_answer(project):
 @spoils("E081", naming="Cancel")
 def permission_asked_inside_of_dispatch(project):
     route(project, Cancel.as_view())
+
+
+@spoils("E081", naming="Plain")
+def permission_asked_inside_of_a_decorated_class(project):
+    route(project, idempotent(Plain.as_view()))
 
 
 @spoils("E082", naming="Pay")

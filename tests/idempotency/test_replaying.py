@@ -251,13 +251,14 @@ def test_what_lets_somebody_in_is_never_kept(post, plan, settings):
     assert "canary" not in str(record().headers) + str(second.headers)
 
 
-def test_a_view_finds_its_key(post, plan):
+@pytest.mark.parametrize("url", ["/place/", "/rest/", "/permitted/"])
+def test_a_view_finds_its_key(post, plan, url):
     """For log lines, and to say that another system is called."""
     seen = []
     plan.then = lambda request, _: seen.append(request.idempotency) or HttpResponse()
 
-    post()
-    post(key=None)
+    post(url)
+    post(url, key=None)
 
     assert [handle and handle.record_id for handle in seen] == [record().pk, None]
     assert Order.objects.count() == 2

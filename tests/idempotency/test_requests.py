@@ -10,8 +10,9 @@ from asgiref.sync import sync_to_async
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connections
 from django.http import HttpResponse
-from django.test import AsyncClient, Client
+from django.test import AsyncClient, Client, RequestFactory
 from django.test.client import encode_multipart
+from rest_framework.decorators import api_view, authentication_classes
 from rest_framework.views import APIView
 
 from reliable_effects.idempotency import IdempotentView, idempotent
@@ -157,3 +158,24 @@ def test_async_views_are_refused_where_they_are_written():
     ):
         with pytest.raises(TypeError, match=r"is an async def.*Write it as a def"):
             write()
+
+
+def test_functions_of_rest_framework_are_refused_with_the_way_out():
+    """What it makes of an exception, and of data, happens outside of the decorator."""
+
+    @api_view(["POST"])
+    def outer(_request):
+        return HttpResponse()
+
+    @api_view(["POST"])
+    @authentication_classes([])
+    @idempotent
+    def inner(_request):
+        return HttpResponse()
+
+    request = RequestFactory().post("/", headers={"Idempotency-Key": "k"})
+
+    with pytest.raises(TypeError, match="IdempotentMixin"):
+        idempotent(outer)
+    with pytest.raises(TypeError, match="IdempotentMixin"):
+        inner(request)
