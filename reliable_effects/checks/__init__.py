@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import brokers, declarations, inbox, jobs, project
+from . import brokers, declarations, inbox, jobs, project, views
 from .catalogue import CATALOGUE, TAG
 
-__all__ = ["CATALOGUE", "TAG", "brokers", "declarations", "inbox", "jobs", "project"]
+__all__ = ["CATALOGUE", "TAG", "brokers", "declarations", "inbox", "jobs", "project", "views"]

@@ -61,6 +61,11 @@ CATALOGUE = (
     Check("E074", "when_done= of a model of jobs is neither “mark” nor “delete”"),
     Check("W075", "a model of jobs without the index that the sweep reads"),
     Check("E076", "an owed query about another model, or one that cannot be filtered further"),
+    # Idempotent views
+    Check("E080", "an idempotent view keeps its records on a database that is not swept"),
+    Check("E081", "an idempotent view gives stored answers before it asks who may come in"),
+    Check("E082", "an idempotent view inside ATOMIC_REQUESTS: no key could be claimed"),
+    Check("W083", "an idempotent view takes keys of users, and no middleware knows them"),
     # Consumers
     Check("E090", "two functions consume under one name, so each message reaches only one of them"),
     Check("E091", "INBOX_RETENTION is no longer than a sender repeats its messages"),

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from functools import wraps
-from typing import Any, TypeVar, overload
+from typing import Any, TypeVar, Unpack, overload
 
 from asgiref.sync import iscoroutinefunction
 from django.db import connections, transaction
@@ -20,7 +20,7 @@ from django.http.response import HttpResponseBase
 from .begin import SAFE, begin, early_problem, wants_a_key
 from .execution import Execution
 from .handle import Handle
-from .options import Idempotency
+from .options import Idempotency, Options
 
 View = TypeVar("View", bound=Callable[..., HttpResponseBase])
 
@@ -28,7 +28,7 @@ View = TypeVar("View", bound=Callable[..., HttpResponseBase])
 @overload
 def idempotent(view: View, /) -> View: ...
 @overload
-def idempotent(view: None = None, /, **options: Any) -> Callable[[View], View]: ...
+def idempotent(view: None = None, /, **options: Unpack[Options]) -> Callable[[View], View]: ...
 
 
 def idempotent(view: Any = None, /, **options: Any) -> Any:
@@ -117,6 +117,11 @@ def mark_non_atomic(view: Any, using: str) -> None:
     marked: Iterable[str] = getattr(view, _MARK, ())
     # A set of its own: functools.wraps() has copied that of the view, which is not ours to change.
     setattr(view, _MARK, {*marked, using})
+
+
+def is_marked(view: Any, using: str) -> bool:
+    """Whether Django keeps its own transaction on *using* away from *view*."""
+    return using in getattr(view, _MARK, ())
 
 
 _MARK = "_non_atomic_requests"  # as django.db.transaction.non_atomic_requests writes it

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Literal
+from typing import Literal, TypedDict
 
 from django.db import router
 from django.http import HttpRequest, HttpResponse
@@ -17,6 +17,26 @@ from .models import IdempotencyRecord
 Scope = Callable[[HttpRequest], str]
 Resolve = Callable[[HttpRequest], "HttpResponse | bool | None"]
 Redact = Callable[[HttpResponseBase], bytes]
+
+
+class Options(TypedDict, total=False):
+    """`Idempotency`'s fields, as type checkers see them in `@idempotent(…)`."""
+
+    required: bool
+    strict: bool | None
+    scope: Scope | None
+    operation: str
+    anonymous: bool
+    lease: timedelta | None
+    key_retention: timedelta | None
+    body_retention: timedelta | None
+    replay_5xx: bool | None
+    fingerprint: Literal["raw", "json"]
+    store_body: bool | Redact
+    foreign: bool
+    resolve: Resolve | None
+    throttle_replays: bool | None
+    using: str | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -6,17 +6,27 @@ import subprocess
 import sys
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import kombu
 import pytest
+from django.contrib.auth.decorators import login_required
+from django.contrib.auth.mixins import LoginRequiredMixin
 from django.db import connection, connections
+from django.http import HttpRequest, HttpResponse
+from django.urls import include, path
+from django.utils.decorators import method_decorator
+from django.views import View
+from django.views.decorators.csrf import csrf_exempt
 
 from reliable_effects import ONCE, Event, effect
 from reliable_effects.checks import CATALOGUE
 from reliable_effects.checks.project import about_database
+from reliable_effects.idempotency import IdempotentView, idempotent
 from reliable_effects.inbox import consume_once
 from reliable_effects.outbox.sweeps import tasks
 from tests.checks.conftest import Project
+from tests.idempotency.views import OfRestFramework
 from tests.shop.models import LedgerEntry, Order
 from tests.trials.models import TrialExpiry
 
@@ -252,6 +262,79 @@ def handle(message_id):
 @spoils("W075", naming="trials.TrialExpiry")
 def job_without_its_index(project):
     project.monkeypatch.setattr(TrialExpiry._meta, "indexes", [])
+
+
+def acts(_request: HttpRequest) -> HttpResponse:
+    return HttpResponse()
+
+
+class Refund(IdempotentView, LoginRequiredMixin):
+    """The stored answer stands before the login."""
+
+
+@method_decorator(idempotent, name="dispatch")
+class Cancel(LoginRequiredMixin, View):
+    """Here too: what decorates dispatch comes before all that the class does."""
+
+
+class Pay(LoginRequiredMixin, View):
+    @method_decorator(idempotent)
+    def post(self, request: HttpRequest) -> HttpResponse:
+        return acts(request)
+
+
+class GoodPay(LoginRequiredMixin, IdempotentView):
+    """Permissions to the left."""
+
+
+def route(project: Project, *views: Any) -> None:
+    urls = [path(f"{number}/", view) for number, view in enumerate(views)]
+    nested = [path("shop/", include(urls))]
+    project.settings.ROOT_URLCONF = type("Urls", (), {"urlpatterns": nested})
+
+
+@spoils("E080", naming="acts keeps its idempotency records on 'other'")
+def records_on_another_database(project):
+    route(project, idempotent(using="other")(acts))
+
+
+@spoils("E081", naming="Refund")
+def permission_asked_after_the_answer(project):
+    route(project, Refund.as_view())
+
+
+@spoils("E081", naming="Cancel")
+def permission_asked_inside_of_dispatch(project):
+    route(project, Cancel.as_view())
+
+
+@spoils("E082", naming="Pay")
+def method_inside_of_djangos_transaction(project):
+    project.monkeypatch.setitem(connection.settings_dict, "ATOMIC_REQUESTS", True)
+    route(project, Pay.as_view())
+
+
+@spoils("W083", naming="acts")
+def keys_of_users_that_nobody_knows(project):
+    project.settings.MIDDLEWARE = []
+    route(project, csrf_exempt(idempotent(acts)))
+
+
+def test_good_idempotent_views_hear_nothing(project):
+    """In every way that the docs tell."""
+    project.monkeypatch.setitem(connection.settings_dict, "ATOMIC_REQUESTS", True)
+
+    route(
+        project,
+        login_required(idempotent(acts)),
+        GoodPay.as_view(),
+        OfRestFramework.as_view(),
+        acts,
+    )
+
+    assert [
+        m for m in project.checked() if m.id.split(".")[1] in ("E080", "E081", "E082", "W083")
+    ] == []
 
 
 @pytest.mark.parametrize(

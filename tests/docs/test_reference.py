@@ -19,6 +19,7 @@ from reliable_effects.checks import CATALOGUE
 from reliable_effects.effects.effect import Effect
 from reliable_effects.idempotency import Idempotency
 from reliable_effects.idempotency.models import IdempotencyRecordQuerySet
+from reliable_effects.idempotency.options import Options
 from reliable_effects.idempotency.problems import PROBLEMS
 from reliable_effects.idempotency.states import RecordState
 from reliable_effects.outbox.models import Attempt, Delivery
@@ -94,6 +95,13 @@ def test_every_query_about_jobs_is_listed():
     declared = {*vars(JobQuerySet), *vars(ScheduledJobQuerySet)}
 
     assert set(listed(API, "Jobs")) == {name for name in declared if not name.startswith("_")}
+
+
+def test_type_checkers_know_every_option_of_an_idempotent_view():
+    """They see them written out a second time."""
+    declared = {field.name for field in dataclasses.fields(Idempotency)}
+
+    assert set(Options.__annotations__) == declared
 
 
 def test_states_problems_and_queries_of_idempotency_are_listed():

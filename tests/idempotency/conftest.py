@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -65,7 +66,7 @@ def code(response: Any) -> str:
     """Of a problem document; "" of anything else."""
     if response.headers.get("Content-Type") != "application/problem+json":
         return ""
-    return response.json()["code"]
+    return json.loads(response.content)["code"]
 
 
 def written() -> tuple[int, int]:

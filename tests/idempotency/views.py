@@ -26,7 +26,7 @@ from rest_framework.viewsets import ViewSet
 
 from reliable_effects.idempotency import Idempotency, IdempotentView, idempotent
 from reliable_effects.rest_framework import IdempotentMixin
-from tests.shop.events import order_placed
+from tests.shop.events import order_seen
 from tests.shop.models import Order
 
 Then = Callable[[HttpRequest, Order], HttpResponse]
@@ -53,7 +53,7 @@ plan = Plan()
 def acts(request: HttpRequest, *_: Any, **__: Any) -> HttpResponse:
     plan.runs += 1
     order = Order.objects.create()
-    order_placed.emit(order)
+    order_seen.emit(order)  # it has no effects: on MariaDB those of an almost empty table wait
     return plan.then(request, order)
 
 

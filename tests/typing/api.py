@@ -12,13 +12,18 @@ from datetime import datetime, timedelta
 from typing import Any, TypedDict, assert_type
 
 from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from rest_framework.views import APIView
 
 from reliable_effects import ONCE, Backoff, EffectContext, Event, Skip, Snooze, WallClock, effect
 from reliable_effects.effects.effect import Effect
 from reliable_effects.effects.registry import Emitted
 from reliable_effects.effects.scheduling import Changed, Scheduled
+from reliable_effects.idempotency import Idempotency, IdempotentView, idempotent
+from reliable_effects.inbox import Claim, claim, consume_once, only_newer
 from reliable_effects.models import ScheduledJob
 from reliable_effects.outgoing import BodyField, Header
+from reliable_effects.rest_framework import IdempotentMixin
 from tests.shop.models import LedgerEntry, Order
 from tests.trials.models import TrialExpiry
 
@@ -204,3 +209,51 @@ def a_call(ctx: EffectContext[Placed]) -> None:
     ctx.send("POST", "https://bank.example/")  # type: ignore[call-arg]  # where does the key go?
     ctx.send("POST", "https://bank.example/", key="Idempotency-Key")  # type: ignore[arg-type]  # a place
     ctx.send("POST", "https://bank.example/", key=None, timeout=3)  # type: ignore[arg-type]  # 3 of what?
+
+
+# Idempotent views
+
+
+@idempotent
+def place(request: HttpRequest, pk: int) -> HttpResponse:
+    return HttpResponse(f"{request.path} {pk}")
+
+
+@idempotent(required=True, lease=timedelta(seconds=20), scope=lambda request: request.path)
+def pay(request: HttpRequest) -> JsonResponse:
+    return JsonResponse({"path": request.path})
+
+
+assert_type(place(HttpRequest(), pk=1), HttpResponse)
+assert_type(pay(HttpRequest()), JsonResponse)
+place(HttpRequest(), pk="1")  # type: ignore[arg-type]  # the view's own signature
+Idempotency(fingerprint="json", store_body=lambda _: b"")
+idempotent(requierd=True)  # type: ignore[call-overload]  # misspelt
+Idempotency(lease=20)  # type: ignore[arg-type]  # seconds?
+
+
+class Orders(IdempotentMixin, APIView):
+    idempotency = Idempotency(required=True)
+
+
+class Refund(IdempotentView):
+    idempotency = Idempotency(foreign=True)
+
+
+# Messages
+
+
+@consume_once("billing")
+def capture(message_id: str, payload: bytes) -> int:
+    return len(payload) + len(message_id)
+
+
+@consume_once("parcels", id=lambda event: str(event["id"]), redelivered_for=timedelta(days=3))
+def on_parcel(event: dict[str, object]) -> None: ...
+
+
+assert_type(capture("evt_1", b""), int | Claim)
+assert_type(claim(7, consumer="billing", payload={"a": 1}), Claim)
+assert_type(only_newer(Order.objects.all(), version=1, field="told_version", status="x"), bool)
+capture(1, b"")  # type: ignore[arg-type]  # the function's own signature
+only_newer(Order.objects.all(), version=timedelta(1))  # type: ignore[arg-type]  # never a time

@@ -41,6 +41,7 @@ _TABLES = (
     "reliable_effects_coverage",
     "reliable_effects_delivery",
     "reliable_effects_inboxmessage",
+    "reliable_effects_idempotencyrecord",
     "reliable_effects_outboxevent",
     "reliable_effects_scheduledjob",
     "reliable_effects_sweep",

@@ -8,7 +8,16 @@ from reliable_effects.effects.registry import registry
 from tests.faults.evidence import IS_FULL
 
 with registry.scratch():  # effects of their own: only the processes that are killed know them
-    from .acts import emitting, endings, receiving, remedies, running, scheduling, sweeping
+    from .acts import (
+        emitting,
+        endings,
+        receiving,
+        remedies,
+        requests,
+        running,
+        scheduling,
+        sweeping,
+    )
 
 pytestmark = pytest.mark.timeout(3600 if IS_FULL else 120)
 
@@ -58,6 +67,13 @@ def test_a_remedy_is_done_or_was_never_begun(sweep, act):
 @of(scheduling)
 def test_a_job_is_one_event_whoever_dies(sweep, act):
     """Scheduled with its change or not at all; emitted and ended in one transaction."""
+    sweep(act)
+
+
+@pytest.mark.fault("a server is killed at a line of an idempotent request", rows="C1 C2 C4 C5 I2")
+@of(requests)
+def test_a_request_that_is_sent_again_acts_once(sweep, act):
+    """Killed in the view nothing is there; killed after the COMMIT the answer is, too."""
     sweep(act)
 
 

@@ -9,7 +9,7 @@ import pytest
 from django.db import connection
 
 from tests import recording
-from tests.faults.lost_answers import of_jobs, of_others, of_workers
+from tests.faults.lost_answers import of_jobs, of_others, of_requests, of_workers
 from tests.faults.lost_answers.scenario import MakeEffect, Scenario
 from tests.forgetting import forget_everything
 from tests.outbox.conftest import (
@@ -23,7 +23,7 @@ __all__ = ["_this_process_remembers_nothing", "make_effect", "unhurried"]  # fix
 
 SCENARIOS = [
     kind
-    for module in (of_workers, of_others, of_jobs)
+    for module in (of_workers, of_others, of_jobs, of_requests)
     for kind in vars(module).values()
     if isinstance(kind, type)
     and issubclass(kind, Scenario)

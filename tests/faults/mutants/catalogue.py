@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.faults.mutants import (
+    of_idempotency,
     of_jobs,
     of_outgoing,
     of_reconcile,
@@ -23,5 +24,6 @@ MUTANTS = (
     *of_jobs.JOBS,
     *of_the_inbox.INBOX,
     *of_outgoing.OUTGOING,
+    *of_idempotency.IDEMPOTENCY,
     *of_the_watch.WATCH,
 )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from . import emitting, endings, receiving, remedies, running, scheduling, sweeping
+from . import emitting, endings, receiving, remedies, requests, running, scheduling, sweeping
 from .act import Act
 
 ALL: dict[str, Act] = {
     act.name: act
-    for module in (emitting, running, endings, sweeping, remedies, scheduling, receiving)
+    for module in (emitting, running, endings, sweeping, remedies, scheduling, requests, receiving)
     for act in module.ACTS
 }
