@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import wraps
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, Protocol, TypeVar, overload
 from uuid import UUID
 
 from django.db import router, transaction
@@ -41,6 +41,42 @@ class Consumer:
 _declared: dict[tuple[str, str], Consumer] = {}
 
 
+class _AroundAny(Protocol):
+    """What decorates a function of any arguments: nothing else says which they are."""
+
+    def __call__(self, function: Callable[P, R], /) -> Callable[P, R | Claim]: ...
+
+
+@overload
+def consume_once(
+    consumer: str,
+    *,
+    using: str | None = None,
+    redelivered_for: timedelta | None = None,
+) -> _AroundAny: ...
+
+
+@overload
+def consume_once(
+    consumer: str,
+    *,
+    id: Callable[P, str | int | UUID],
+    payload: Callable[P, Payload] | None = None,
+    using: str | None = None,
+    redelivered_for: timedelta | None = None,
+) -> Callable[[Callable[P, R]], Callable[P, R | Claim]]: ...
+
+
+@overload
+def consume_once(
+    consumer: str,
+    *,
+    payload: Callable[P, Payload],
+    using: str | None = None,
+    redelivered_for: timedelta | None = None,
+) -> Callable[[Callable[P, R]], Callable[P, R | Claim]]: ...
+
+
 def consume_once(
     consumer: str,
     *,
@@ -48,7 +84,7 @@ def consume_once(
     payload: Callable[P, Payload] | None = None,
     using: str | None = None,
     redelivered_for: timedelta | None = None,
-) -> Callable[[Callable[P, R]], Callable[P, R | Claim]]:
+) -> Any:
     """
     Run the function once for each message: in a transaction, with the claim of the message.
 

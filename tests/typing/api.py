@@ -20,6 +20,7 @@ from reliable_effects.effects.effect import Effect
 from reliable_effects.effects.registry import Emitted
 from reliable_effects.effects.scheduling import Changed, Scheduled
 from reliable_effects.idempotency import Idempotency, IdempotentView, idempotent
+from reliable_effects.inbox import Claim, claim, consume_once, only_newer
 from reliable_effects.models import ScheduledJob
 from reliable_effects.outgoing import BodyField, Header
 from reliable_effects.rest_framework import IdempotentMixin
@@ -237,3 +238,22 @@ class Orders(IdempotentMixin, APIView):
 
 class Refund(IdempotentView):
     idempotency = Idempotency(foreign=True)
+
+
+# Messages
+
+
+@consume_once("billing")
+def capture(message_id: str, payload: bytes) -> int:
+    return len(payload) + len(message_id)
+
+
+@consume_once("parcels", id=lambda event: str(event["id"]), redelivered_for=timedelta(days=3))
+def on_parcel(event: dict[str, object]) -> None: ...
+
+
+assert_type(capture("evt_1", b""), int | Claim)
+assert_type(claim(7, consumer="billing", payload={"a": 1}), Claim)
+assert_type(only_newer(Order.objects.all(), version=1, field="told_version", status="x"), bool)
+capture(1, b"")  # type: ignore[arg-type]  # the function's own signature
+only_newer(Order.objects.all(), version=timedelta(1))  # type: ignore[arg-type]  # never a time
