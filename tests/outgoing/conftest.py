@@ -1,4 +1,4 @@
-"""Partners who misbehave, both clients, and effects that call one through `ctx.send`."""
+"""Partners who misbehave, both clients, effects that call one, and a person who looks."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import httpx
 import pytest
 import requests
 
+from reliable_effects.outbox import remedy
+from reliable_effects.outbox.models import Delivery
 from reliable_effects.outgoing import Header
 from tests.outbox.conftest import _this_process_remembers_nothing, make_effect
 from tests.outgoing.partner import Behave, Partner, listening_partner
@@ -50,3 +52,15 @@ def calling(url: str, **options: Any) -> Callable[..., None]:
 
     function.answers = answers
     return function
+
+
+def act(verb: Callable[..., Any], delivery: Delivery, **options: Any) -> list[Delivery]:
+    """What a person does to it."""
+    rows = remedy.of("default", [delivery.pk])
+    changed = verb(rows, by="ada", why="asked the bank", **options)
+    delivery.refresh_from_db()
+    return changed
+
+
+def settled(delivery: Delivery, *, happened: bool) -> list[Delivery]:
+    return act(remedy.settle, delivery, happened=happened)

@@ -16,7 +16,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.util.retry import Retry
 
 from reliable_effects.clock import moved
-from reliable_effects.outbox.models import Attempt, Delivery
+from reliable_effects.outbox.models import Attempt
 from reliable_effects.outbox.states import Reason, State
 from reliable_effects.outgoing import BodyField, Header, Parameter, Repeatability, TryLater
 from reliable_effects.outgoing.models import Known, OutgoingCall
@@ -188,71 +188,6 @@ def test_the_clients_own_retries_and_redirects_are_off_for_this_call(library, pa
             assert client.get_adapter("http://").max_retries is retry  # the client is as it was
 
 
-@really_committed
-@pytest.mark.parametrize("atomic", [False, True])
-def test_nothing_is_sent_inside_a_transaction(atomic, partner, make_effect):
-    """Its locks would wait for the partner; and "it is sent" could be rolled back."""
-    bank = partner(answer())
-
-    def charge(_order, ctx):
-        with transaction.atomic():
-            ctx.send("POST", bank.url, key=KEY, window=DAY)
-
-    delivery = pending_delivery(make_effect(charge, atomic=atomic))
-    carry_out(delivery)
-
-    assert bank.arrivals == []
-    said = Attempt.objects.get()
-    assert "InsideTransaction" in said.exception_type
-    assert ("atomic=True" in said.message) == atomic
-
-
-@really_committed
-def test_who_has_lost_the_lease_sends_nothing(partner, make_effect):
-    """Somebody else may be sending it this moment."""
-    bank = partner(answer())
-    raised = []
-
-    def charge(_order, ctx):
-        Delivery.objects.update(claim_token=4711)
-        try:
-            ctx.send("POST", bank.url, key=KEY, window=DAY)
-        except Exception as error:
-            raised.append(type(error).__name__)
-            raise
-
-    carry_out(pending_delivery(make_effect(charge)))
-
-    assert raised == ["LeaseLost"]
-    assert bank.arrivals == []
-    assert not OutgoingCall.objects.exists()
-
-
-@really_committed
-def test_who_was_overtaken_cannot_write_what_it_learnt(partner, make_effect):
-    """The row belongs to the newer send."""
-
-    def overtake(connection, arrival):
-        OutgoingCall.objects.update(send_token=4711)
-        answer()(connection, arrival)
-        connections.close_all()
-
-    bank = partner(overtake)
-    raised = []
-
-    def charge(_order, ctx):
-        try:
-            ctx.send("POST", bank.url, key=KEY, window=DAY)
-        except Exception as error:
-            raised.append(type(error).__name__)
-            raise
-
-    carry_out(pending_delivery(make_effect(charge)))
-
-    assert raised == ["LeaseLost"]
-    assert the_call().known == Known.UNKNOWN
-
-
 def test_a_call_never_takes_longer_than_is_left_of_the_run(partner, client, make_effect):
     """Past its deadline somebody else may have the delivery."""
     bank = partner(hang)
@@ -325,53 +260,6 @@ def test_an_effect_may_catch_what_a_partner_says(partner, client, make_effect):
     carry_out(pending_delivery(make_effect(charge)))
 
     assert caught == [(429, {"wait": 1}, timedelta(hours=1))]
-
-
-def test_verify_cannot_send(partner, make_effect):
-    """It asks; to send would be to do it again."""
-    bank = partner(drop, answer())
-    effect = make_effect(
-        calling(bank.url, window=None),
-        verify=lambda _, ctx: bool(ctx.send("POST", bank.url, key=KEY)),
-    )
-    delivery = pending_delivery(effect)
-
-    carry_out(delivery)
-    assert delivery.state == State.UNCERTAIN
-    carry_out(delivery)
-
-    assert delivery.state == State.UNCERTAIN
-    assert len(bank.arrivals) == 1
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"url": "/charges"},
-        {"url": "ftp://x/y"},
-        {"json": {"n": float("nan")}},
-        {"json": {}, "data": b""},
-        {"data": iter([b"x"])},
-        {"window": timedelta(0)},
-        {"window": 3600},
-        {"key": None},
-        {"key": "Idempotency-Key"},
-        {"timeout": 5},
-        {"call": "x" * 101},
-        {"client": object()},
-    ],
-    ids=str,
-)
-def test_what_makes_no_sense_is_refused_before_anything_is_written(options, make_effect):
-    def charge(_order, ctx):
-        wanted = {"url": "http://127.0.0.1:1/", "key": KEY, "window": DAY, **options}
-        ctx.send("POST", **wanted)
-
-    delivery = pending_delivery(make_effect(charge))
-    carry_out(delivery)
-
-    assert Attempt.objects.get().exception_type in ("builtins.TypeError", "builtins.ValueError")
-    assert not OutgoingCall.objects.exists()
 
 
 def test_in_a_users_test_case_it_is_sent_as_on_a_worker(partner, make_effect):

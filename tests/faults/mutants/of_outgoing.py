@@ -6,26 +6,28 @@ from tests.faults.mutants.mutant import Mutant, mutant
 
 _LEDGER, _CLASSIFY = "outgoing/ledger.py", "outgoing/classify.py"
 _SEND, _REQUESTS = "outgoing/send.py", "outgoing/with_requests.py"
-_SENDS, _DOUBT = "outgoing/test_send.py::", "outgoing/test_doubt.py::"
+_SENDS, _REFUSED = "outgoing/test_send.py::", "outgoing/test_refused.py::"
+_DOUBT, _ANEW = "outgoing/test_doubt.py::", "outgoing/test_anew.py::"
+_LOSS = "outgoing/test_loss.py::"
 
 OUTGOING: tuple[Mutant, ...] = (
     mutant(
         "send without the claim",
         "P6: a zombie sends what another worker is sending",
         (_LEDGER, "filter(pk=claimed.id, claim_token=claimed.token)", "filter(pk=claimed.id)"),
-        by=(_SENDS + "test_who_has_lost_the_lease_sends_nothing",),
+        by=(_REFUSED + "test_who_has_lost_the_lease_sends_nothing",),
     ),
     mutant(
         "conclude without the send's token",
         "P6: who was overtaken says what became of a later send",
         (_LEDGER, "filter(pk=begun.pk, send_token=begun.token)", "filter(pk=begun.pk)"),
-        by=(_SENDS + "test_who_was_overtaken_cannot_write_what_it_learnt",),
+        by=(_REFUSED + "test_who_was_overtaken_cannot_write_what_it_learnt",),
     ),
     mutant(
         "take what is on its way for not sent",
         "P3: a worker that dies after the send leaves a row that says it was not sent",
         (_LEDGER, "else Known.UNKNOWN  # until", "else Known.NOT_SENT  # until"),
-        by=(_DOUBT + "test_a_worker_killed_between_send_and_answer_leaves_the_truth",),
+        by=(_LOSS + "test_a_worker_killed_between_send_and_answer_leaves_the_truth",),
     ),
     mutant(
         "send another request under a key",
@@ -43,13 +45,13 @@ OUTGOING: tuple[Mutant, ...] = (
         "send blindly after a total loss",
         "P9: what was sent before our rows were lost is sent again past the window",
         (_LEDGER, "            _refuse_what_was_forgotten(wish, now)\n", ""),
-        by=(_DOUBT + "test_after_a_total_loss_the_window_counts_from_the_debt",),
+        by=(_LOSS + "test_after_a_total_loss_the_window_counts_from_the_debt",),
     ),
     mutant(
         "send inside a transaction",
         "rule 4: locks wait for a partner, and what was sent can be rolled back",
         (_SEND, "if in_open_transaction(connection):", "if False:"),
-        by=(_SENDS + "test_nothing_is_sent_inside_a_transaction",),
+        by=(_REFUSED + "test_nothing_is_sent_inside_a_transaction",),
     ),
     mutant(
         "believe a refusal of the second request",
@@ -71,12 +73,12 @@ OUTGOING: tuple[Mutant, ...] = (
             "allowed = None if did_not_happen else surely_did_not_happen",
             "allowed = None",
         ),
-        by=(_DOUBT + "test_what_may_have_happened_is_not_started_anew",),
+        by=(_ANEW + "test_what_may_have_happened_is_not_started_anew",),
     ),
     mutant(
         "keep a finding over a run",
         "design 4: what was found absent may have happened since",
         ("outbox/run.py", "changes[Notes.ABSENT] = None  # from now on it may happen", "pass"),
-        by=(_DOUBT + "test_what_ran_since_it_was_found_absent_is_not",),
+        by=(_ANEW + "test_what_ran_since_it_was_found_absent_is_not",),
     ),
 )
