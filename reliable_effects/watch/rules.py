@@ -19,6 +19,7 @@ from django.db import Error
 
 from ..clock import DbNow, spoken
 from ..conf import MOST_COUNTED, settings
+from ..idempotency.models import IdempotencyRecord
 from ..inbox.models import InboxMessage
 from ..outbox.reconnect import mend
 from ..reconcile.findings import Finding as Found
@@ -183,6 +184,15 @@ def _poisoned(using: str, facts: Database) -> Iterator[Finding]:
 def _uncertain(using: str, facts: Database) -> Iterator[Finding]:
     for effect, count in sorted(facts.uncertain.items()):
         yield Finding(effect, f"{shown(count)} uncertain {effect} on {using}")
+
+
+@rule("uncertain_request")
+def _uncertain_request(using: str, facts: Database) -> Iterator[Finding]:  # noqa: ARG001  # as below
+    waiting = IdempotencyRecord.objects.using(using).uncertain().order_by("state", "created_at")
+    by_operation = Counter(waiting.values_list("operation", flat=True)[:MOST_COUNTED])
+    for operation, count in sorted(by_operation.items()):
+        text = f"{shown(count)} idempotent requests of {operation} on {using} are uncertain"
+        yield Finding(operation, f"{text}: a person has to say what became of them")
 
 
 @rule("conflicted")

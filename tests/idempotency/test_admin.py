@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-import itertools
-from datetime import timedelta
-
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from reliable_effects.clock import DbNow
-from reliable_effects.idempotency.digests import of_key, of_parts
 from reliable_effects.models import IdempotencyRecord, RecordState
 from tests.admin.conftest import log_in  # noqa: F401  # a fixture
+from tests.idempotency.records import DAY, HOUR, a_record, an_uncertain_record
 
 pytestmark = pytest.mark.django_db
 
 LIST = "/admin/reliable_effects/idempotencyrecord/"
 HOSTILE = "<script>alert('ä \"quoted\" 🧨')</script>{{ 7|add:7 }}"
-SECRET_ANSWER = b"card 4242 of Ada"
-HOUR, DAY = timedelta(hours=1), timedelta(days=1)
-
-_numbers = itertools.count(1)
 
 
 @pytest.fixture(autouse=True)
@@ -39,30 +31,6 @@ def viewer(log_in):  # noqa: F811  # the fixture
 @pytest.fixture
 def resolver(log_in):  # noqa: F811  # the fixture
     return log_in("view_idempotencyrecord", "resolve_idempotencyrecord")
-
-
-def a_record(key: str = "key-1", *, ago: timedelta = HOUR, **columns) -> IdempotencyRecord:
-    columns = {
-        "scope": of_parts(str(next(_numbers))),
-        "key": of_key(key)[0],
-        "fingerprint": of_parts("request"),
-        "operation": "POST /orders/",
-        "state": RecordState.DONE,
-        "token": 1,
-        "status": 201,
-        "body": SECRET_ANSWER,
-        "lease_expires_at": DbNow(),
-        "created_at": DbNow() - ago,
-        "expires_at": DbNow() + DAY,
-        "body_expires_at": DbNow() + DAY,
-        **columns,
-    }
-    return IdempotencyRecord.objects.get(pk=IdempotencyRecord.objects.create(**columns).pk)
-
-
-def an_uncertain_record(key: str = "key-1", **columns) -> IdempotencyRecord:
-    columns = {"status": None, "body": None, "body_expires_at": None, **columns}
-    return a_record(key, state=RecordState.UNCERTAIN, reason="lease over", **columns)
 
 
 def shown(client, address: str, **terms: str) -> str:

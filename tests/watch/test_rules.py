@@ -12,6 +12,7 @@ from reliable_effects.outbox.models import Attempt, Sweep
 from reliable_effects.reconcile.models import Tier, Walk
 from reliable_effects.watch import failing, rules, status
 from reliable_effects.watch.rules import needs_a_person
+from tests.idempotency.records import an_uncertain_record
 from tests.outbox.conftest import (
     pending_delivery,
     poisoned_delivery,
@@ -340,3 +341,15 @@ def test_a_database_that_cannot_be_read_is_told_of_by_the_first_that_can(setting
         for kind in ("OperationalError", "ProgrammingError")  # the server's own words stay out
     )
     assert rules.ask("database", facts) == []
+
+
+def test_an_idempotent_request_that_nobody_can_answer_for_is_told_of():
+    """Its client is told to ask a person; somebody has to know that."""
+    assert rules.ask("uncertain_request", status.of("default")) == []
+    for key in ("one", "two"):
+        an_uncertain_record(key, operation="POST pay/")
+
+    [finding] = rules.ask("uncertain_request", status.of("default"))
+
+    assert finding.subject == "POST pay/"
+    assert "2 idempotent requests of POST pay/ on default are uncertain" in finding.text
