@@ -7,13 +7,13 @@ What is there under its name is whole: it was written beside, and moved when all
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
 from ..exceptions import BlobExists, BlobMissing
-from .stores import CHUNK, Counted, Stored, checked_key
+from .stores import Counted, Opened, Stored, checked_key
 
 
 class FileReportStore:
@@ -50,21 +50,17 @@ class FileReportStore:
                 break
         return counted.stored()
 
-    def open_range(self, key: str, start: int = 0) -> Iterator[bytes]:
+    def open_range(self, key: str, start: int = 0) -> Opened:
         try:
             file = self._path(key).open("rb")
         except FileNotFoundError:
             raise BlobMissing(key) from None
+        file.seek(start)
+        return Opened(file.read, file.close)
 
-        def chunks() -> Iterator[bytes]:
-            with file:
-                file.seek(start)
-                while chunk := file.read(CHUNK):
-                    yield chunk
-
-        return chunks()
-
-    def url(self, key: str, *, expires: timedelta, filename: str, content_type: str) -> None:  # noqa: ARG002  # a store's
+    def url(
+        self, key: str, *, expires: timedelta, filename: str, content_type: str
+    ) -> None:  # a store's
         """None: whoever serves files from a directory asks nobody's permission."""
 
     def delete(self, key: str) -> None:

@@ -27,8 +27,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from ..exceptions import BlobCorrupted, BlobExists, BlobMissing
 from .disposition import attachment
-from .stores import CHUNK, Counted, Stored, checked_key
+from .stores import Counted, Opened, Stored, checked_key
 
+_QUICK = 3.0  # seconds
 _PART = 8 * 1024 * 1024  # bytes; S3 takes 5 MiB at least
 _MOST_PARTS = 10_000  # of one upload, as S3 counts: 80 GB
 _MD5 = re.compile(r"[0-9a-f]{32}")
@@ -81,17 +82,25 @@ class S3ReportStore:
             "region_name": region,
             "aws_access_key_id": access_key,
             "aws_secret_access_key": secret_key,
-            "config": Config(
-                signature_version="s3v4",
-                connect_timeout=connect_timeout,
-                read_timeout=read_timeout,
-                retries={"mode": "standard", "total_max_attempts": tries},
-                s3={"addressing_style": addressing_style},
-                request_checksum_calculation=checksums,
-                response_checksum_validation=checksums,
-            ),
         }
-        self._clients: dict[tuple[int, str | None], Any] = {}
+        self._config = Config(
+            signature_version="s3v4",
+            connect_timeout=connect_timeout,
+            read_timeout=read_timeout,
+            retries={"mode": "standard", "total_max_attempts": tries},
+            s3={"addressing_style": addressing_style},
+            request_checksum_calculation=checksums,
+            response_checksum_validation=checksums,
+        )
+        # The sweep deletes, and the relay waits for it in the same thread; the next turn tries again.
+        self._quick = self._config.merge(
+            Config(
+                connect_timeout=min(connect_timeout, _QUICK),
+                read_timeout=min(read_timeout, _QUICK),
+                retries={"mode": "standard", "total_max_attempts": 1},
+            )
+        )
+        self._clients: dict[tuple[int, str | None, bool], Any] = {}
         self._lock = threading.Lock()
 
     def put(self, key: str, chunks: Iterable[bytes], *, content_type: str) -> Stored:
@@ -116,7 +125,7 @@ class S3ReportStore:
             raise BlobCorrupted(key, f"{head['ContentLength']} bytes of {counted.size} arrived")
         return counted.stored(etag)
 
-    def open_range(self, key: str, start: int = 0) -> Iterator[bytes]:
+    def open_range(self, key: str, start: int = 0) -> Opened:
         named = self._named(key)
         if start:
             named["Range"] = f"bytes={start}-"
@@ -126,12 +135,7 @@ class S3ReportStore:
             if _code(error) in _MISSING:
                 raise BlobMissing(key) from error
             raise
-
-        def chunks() -> Iterator[bytes]:
-            with body:
-                yield from body.iter_chunks(CHUNK)
-
-        return chunks()
+        return Opened(body.read, body.close)
 
     def url(self, key: str, *, expires: timedelta, filename: str, content_type: str) -> str:
         asked = {
@@ -146,7 +150,7 @@ class S3ReportStore:
         return address
 
     def delete(self, key: str) -> None:
-        client, named = self._client(), self._named(key)
+        client, named = self._client(quick=True), self._named(key)
         uploads = client.list_multipart_uploads(Bucket=self.bucket, Prefix=named["Key"])
         for upload in uploads.get("Uploads", ()):
             if upload["Key"] == named["Key"]:
@@ -217,13 +221,16 @@ class S3ReportStore:
     def _named(self, key: str) -> dict[str, Any]:
         return {"Bucket": self.bucket, "Key": f"{self.prefix}/{checked_key(key)}"}
 
-    def _client(self, endpoint_url: str | None = None) -> Any:
+    def _client(self, endpoint_url: str | None = None, *, quick: bool = False) -> Any:
         """One for each process: a fork must not share its parent's connections."""
-        which = (os.getpid(), endpoint_url or self.endpoint_url)
+        which = (os.getpid(), endpoint_url or self.endpoint_url, quick)
         if which not in self._clients:
             with self._lock:  # a session is no thread's to share while it makes a client
                 self._clients[which] = boto3.session.Session().client(
-                    "s3", endpoint_url=which[1], **self._known_to_boto
+                    "s3",
+                    endpoint_url=which[1],
+                    config=self._quick if quick else self._config,
+                    **self._known_to_boto,
                 )
         return self._clients[which]
 

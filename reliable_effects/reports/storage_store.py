@@ -8,14 +8,14 @@ written to this host's disk first, and some storages read a whole blob into memo
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from datetime import timedelta
 
 from django.core.files import File
 from django.core.files.storage import Storage, storages
 
 from ..exceptions import BlobCorrupted, BlobExists, BlobMissing
-from .stores import CHUNK, Counted, Stored, checked_key
+from .stores import Counted, Opened, Stored, checked_key
 
 
 class DjangoStorageReportStore:
@@ -52,19 +52,13 @@ class DjangoStorageReportStore:
             raise BlobCorrupted(key, f"{size} bytes of {counted.size} arrived")
         return counted.stored()
 
-    def open_range(self, key: str, start: int = 0) -> Iterator[bytes]:
+    def open_range(self, key: str, start: int = 0) -> Opened:
         try:
             file = self.storage.open(checked_key(key), "rb")
         except FileNotFoundError:
             raise BlobMissing(key) from None
-
-        def chunks() -> Iterator[bytes]:
-            with file:
-                file.seek(start)
-                while chunk := file.read(CHUNK):
-                    yield chunk
-
-        return chunks()
+        file.seek(start)
+        return Opened(file.read, file.close)
 
     def url(
         self,

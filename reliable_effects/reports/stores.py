@@ -8,7 +8,7 @@ written once and never overwritten, so whoever reads a blob reads one from begin
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
@@ -36,6 +36,14 @@ class Stored:
     etag: str = ""  # the store's own name for these bytes, if it has one
 
 
+class OpenBlob(Protocol):
+    """Chunks to be read once, from what needs to be closed by whoever stops before the end."""
+
+    def __iter__(self) -> Iterator[bytes]: ...
+
+    def close(self) -> None: ...
+
+
 class ReportStore(Protocol):
     """What keeps blobs. One object serves every thread and survives a fork."""
 
@@ -49,7 +57,7 @@ class ReportStore(Protocol):
         """
         ...
 
-    def open_range(self, key: str, start: int = 0) -> Iterator[bytes]:
+    def open_range(self, key: str, start: int = 0) -> OpenBlob:
         """
         The bytes from *start* on, a chunk at a time.
 
@@ -58,9 +66,7 @@ class ReportStore(Protocol):
         """
         ...
 
-    def url(
-        self, key: str, *, expires: timedelta, filename: str, content_type: str
-    ) -> str | None:
+    def url(self, key: str, *, expires: timedelta, filename: str, content_type: str) -> str | None:
         """An address that anybody may read until it *expires*; None where there is no such thing."""
         ...
 
@@ -100,26 +106,53 @@ def checked_key(key: str) -> str:
     return key
 
 
-def verified(key: str, chunks: Iterable[bytes], expected: Stored) -> Iterator[bytes]:
+class Opened:
+    """An open blob: chunks as they are read, and closed by whoever stops before the end."""
+
+    def __init__(self, read: Callable[[int], bytes], close: Callable[[], object]) -> None:
+        self._read, self._close = read, close
+
+    def __iter__(self) -> Iterator[bytes]:
+        try:
+            while chunk := self._read(CHUNK):
+                yield chunk
+        finally:
+            self._close()
+
+    def close(self) -> None:
+        self._close()
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
     """
-    *chunks*, where they are what was written.
+    The chunks of an open blob, where they are what was written.
 
     The last one is held back until the whole is known, so that of a damaged blob nobody gets all:
     a download that breaks off is noticed, one with a wrong number in it is not.
-
-    Raises:
-        BlobCorrupted: before the last chunk.
+    Raises BlobCorrupted before the last chunk.
     """
-    counted = Counted(chunks)
-    held = b""
-    for chunk in counted:
+
+    key: str
+    opened: OpenBlob
+    expected: Stored
+
+    def __iter__(self) -> Iterator[bytes]:
+        counted = Counted(self.opened)
+        held = b""
+        for chunk in counted:
+            if held:
+                yield held
+            held = chunk
+        if counted.stored().sha256 != self.expected.sha256:
+            problem = f"{counted.size} of {self.expected.size} bytes, with another SHA-256"
+            raise BlobCorrupted(self.key, problem)
         if held:
             yield held
-        held = chunk
-    if counted.stored().sha256 != expected.sha256:
-        raise BlobCorrupted(key, f"{counted.size} of {expected.size} bytes, with another SHA-256")
-    if held:
-        yield held
+
+    def close(self) -> None:
+        """A client may go away before it has read the first."""
+        self.opened.close()
 
 
 def store() -> ReportStore:

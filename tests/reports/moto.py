@@ -69,7 +69,7 @@ class Moto:
     def store(self, port: int | None = None, **options) -> S3ReportStore:
         return S3ReportStore(**self.options(port, **options))
 
-    def keys(self) -> list[str]:
+    def objects(self) -> list[str]:
         found = self.client.list_objects_v2(Bucket=BUCKET)
         return [each["Key"] for each in found.get("Contents", ())]
 
