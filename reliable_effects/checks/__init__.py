@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import brokers, declarations, jobs, project
+from . import brokers, declarations, jobs, project, reports
 from .catalogue import CATALOGUE, TAG
 
-__all__ = ["CATALOGUE", "TAG", "brokers", "declarations", "jobs", "project"]
+__all__ = ["CATALOGUE", "TAG", "brokers", "declarations", "jobs", "project", "reports"]

@@ -59,6 +59,10 @@ CATALOGUE = (
     Check("E074", "when_done= of a model of jobs is neither “mark” nor “delete”"),
     Check("W075", "a model of jobs without the index that the sweep reads"),
     Check("E076", "an owed query about another model, or one that cannot be filtered further"),
+    # Reports
+    Check("E110", "reports are declared, and REPORT_STORE names none that could keep them"),
+    Check("E111", "the files of REPORT_STORE lie where the web server hands them to anybody"),
+    Check("E112", "REPORT_STORE names an alias that STORAGES has not"),
 )
 
 _KNOWN = {check.id for check in CATALOGUE}
