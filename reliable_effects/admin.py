@@ -10,11 +10,18 @@ from django.contrib import admin
 
 from .outbox.admin import register as register_outbox
 from .reconcile.admin import register as register_reconcile
+from .reports.admin import register as register_reports
 from .schedule.admin import JobActions
 from .schedule.admin import register as register_jobs
 from .watch.admin import register as register_watch
 
 __all__ = ["JobActions"]
 
-for register in (register_outbox, register_jobs, register_reconcile, register_watch):
+for register in (
+    register_outbox,
+    register_jobs,
+    register_reconcile,
+    register_watch,
+    register_reports,
+):
     register(admin.site)

@@ -29,7 +29,7 @@ from ..exceptions import BlobCorrupted, BlobExists, BlobMissing
 from .disposition import attachment
 from .stores import Counted, Opened, Stored, checked_key
 
-_QUICK = 3.0  # seconds
+_QUICK, _PATIENT = 3.0, 120.0  # seconds of one call
 _PART = 8 * 1024 * 1024  # bytes; S3 takes 5 MiB at least
 _MOST_PARTS = 10_000  # of one upload, as S3 counts: 80 GB
 _MD5 = re.compile(r"[0-9a-f]{32}")
@@ -100,7 +100,9 @@ class S3ReportStore:
                 retries={"mode": "standard", "total_max_attempts": 1},
             )
         )
-        self._clients: dict[tuple[int, str | None, bool], Any] = {}
+        # A server may put the parts together before it answers: a gigabyte is copied then.
+        self._patient = self._config.merge(Config(read_timeout=max(read_timeout, _PATIENT)))
+        self._clients: dict[tuple[int, str | None, int], Any] = {}
         self._lock = threading.Lock()
 
     def put(self, key: str, chunks: Iterable[bytes], *, content_type: str) -> Stored:
@@ -150,7 +152,7 @@ class S3ReportStore:
         return address
 
     def delete(self, key: str) -> None:
-        client, named = self._client(quick=True), self._named(key)
+        client, named = self._client(config=self._quick), self._named(key)
         uploads = client.list_multipart_uploads(Bucket=self.bucket, Prefix=named["Key"])
         for upload in uploads.get("Uploads", ()):
             if upload["Key"] == named["Key"]:
@@ -162,7 +164,7 @@ class S3ReportStore:
             answer = self._client().put_object(
                 **whole, **self._once, Body=body, ContentMD5=_base64_md5(body)
             )
-        except ClientError as error:
+        except (ClientError, BotoCoreError) as error:
             return self._ours_after_all(key, error, mark)
         self._compare(key, answer["ETag"], body)
         return _bare(answer["ETag"])
@@ -188,10 +190,10 @@ class S3ReportStore:
                 self._compare(key, answer["ETag"], part)
                 done.append({"PartNumber": number, "ETag": answer["ETag"]})
             try:
-                answer = client.complete_multipart_upload(
+                answer = self._client(config=self._patient).complete_multipart_upload(
                     **upload, **self._once, MultipartUpload={"Parts": done}
                 )
-            except ClientError as error:
+            except (ClientError, BotoCoreError) as error:
                 return self._ours_after_all(key, error, mark)
         except BaseException:  # a timeout, or a row that could not be read: no parts stay behind
             with suppress(ClientError, BotoCoreError):
@@ -199,17 +201,17 @@ class S3ReportStore:
             raise
         return _bare(answer["ETag"])
 
-    def _ours_after_all(self, key: str, error: ClientError, mark: str) -> str:
-        """An answer was lost, boto3 asked again, and the key was taken: perhaps by us."""
-        if _code(error) not in (*_TAKEN, "NoSuchUpload"):
-            raise error
+    def _ours_after_all(self, key: str, error: ClientError | BotoCoreError, mark: str) -> str:
+        """Where an answer was lost, what is there says whether it had been done."""
         try:
-            head = self._client().head_object(**self._named(key))
-        except ClientError:
+            head = self._client(config=self._quick).head_object(**self._named(key))
+        except (ClientError, BotoCoreError):
             raise error from None
-        if head["Metadata"].get("put") != mark:
+        if head["Metadata"].get("put") == mark:
+            return _bare(head["ETag"])
+        if _code(error) in _TAKEN:
             raise BlobExists(key) from error
-        return _bare(head["ETag"])
+        raise error
 
     def _compare(self, key: str, etag: str, body: bytes) -> None:
         """Servers tell the MD5 of what they got. Not all check the one that we sent."""
@@ -221,18 +223,16 @@ class S3ReportStore:
     def _named(self, key: str) -> dict[str, Any]:
         return {"Bucket": self.bucket, "Key": f"{self.prefix}/{checked_key(key)}"}
 
-    def _client(self, endpoint_url: str | None = None, *, quick: bool = False) -> Any:
+    def _client(self, endpoint_url: str | None = None, config: Config | None = None) -> Any:
         """One for each process: a fork must not share its parent's connections."""
-        which = (os.getpid(), endpoint_url or self.endpoint_url, quick)
-        if which not in self._clients:
-            with self._lock:  # a session is no thread's to share while it makes a client
+        config = config or self._config
+        which = (os.getpid(), endpoint_url or self.endpoint_url, id(config))
+        with self._lock:  # a session is no thread's to share while it makes a client
+            if which not in self._clients:
                 self._clients[which] = boto3.session.Session().client(
-                    "s3",
-                    endpoint_url=which[1],
-                    config=self._quick if quick else self._config,
-                    **self._known_to_boto,
+                    "s3", endpoint_url=which[1], config=config, **self._known_to_boto
                 )
-        return self._clients[which]
+            return self._clients[which]
 
 
 def _parts(chunks: Iterable[bytes]) -> Iterator[bytes]:
@@ -259,5 +259,6 @@ def _bare(etag: str) -> str:
     return etag.strip('"')
 
 
-def _code(error: ClientError) -> str:
-    return str(error.response.get("Error", {}).get("Code", ""))
+def _code(error: ClientError | BotoCoreError) -> str:
+    response = error.response if isinstance(error, ClientError) else {}
+    return str(response.get("Error", {}).get("Code", ""))

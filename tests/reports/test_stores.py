@@ -144,7 +144,8 @@ def test_of_a_damaged_blob_nobody_gets_all(store, key):
 def test_a_killed_process_leaves_no_file_under_the_name(tmp_path, key):
     """kill -9 in the middle of a write; what it left is found by the key, and deleted."""
     script = (
-        "import sys, time, pathlib\n"
+        "import sys, time, pathlib, django\n"
+        "django.setup()\n"
         "from reliable_effects.reports.file_store import FileReportStore\n"
         "def chunks():\n"
         "    yield b'x' * 100_000\n"
@@ -312,7 +313,8 @@ def test_a_store_that_refuses_us_says_so(moto, key):
 def test_a_process_killed_in_the_middle_of_an_upload_leaves_parts_that_are_found(moto, key):
     """No handler runs then; the row that was written before names the key."""
     script = (
-        "import sys, time, json\n"
+        "import sys, time, json, django\n"
+        "django.setup()\n"
         "from reliable_effects.reports.s3_store import S3ReportStore\n"
         "def chunks():\n"
         "    for _ in range(17): yield b'x' * 1024 * 1024\n"
