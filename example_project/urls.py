@@ -3,7 +3,7 @@ from __future__ import annotations
 from django.contrib import admin
 from django.urls import include, path
 
-from example_project.shop import trial_views, views
+from example_project.shop import report_views, trial_views, views
 
 urlpatterns = [
     path("", views.home, name="home"),
@@ -15,5 +15,7 @@ urlpatterns = [
     path("trials/<int:pk>/effects/", trial_views.trial_effects, name="trial-effects"),
     path("trials/<int:pk>/move/", trial_views.move_trial, name="move-trial"),
     path("trials/<int:pk>/subscribe/", trial_views.end_by_subscribing, name="subscribe"),
+    path("reports/weekly/", report_views.this_week, name="this-week"),
+    path("reports/weekly/<str:week>/", report_views.weekly, name="weekly-usage"),
     path("admin/", admin.site.urls),
 ]

@@ -88,7 +88,8 @@ def _rows(
 def _is_due(row: Report, every: timedelta) -> bool:
     if row.asked_at is None or row.read_at - row.asked_at >= every:
         return True
-    return last_build(row).standing is Standing.FAILED  # again, when it has had its rest
+    # Given up, or lost with its delivery: again, when it has had its rest.
+    return row.asked > row.current_number and last_build(row).standing is not Standing.BUILDING
 
 
 def tidy(using: str, _turn: Turn) -> Swept:

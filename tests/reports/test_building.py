@@ -360,6 +360,18 @@ def test_what_is_due_is_built_ahead_of_time(make_report):
     assert declared.row({"customer": 2}).current_number == 2
 
 
+def test_a_build_that_was_lost_with_its_delivery_is_asked_for_again(make_report):
+    """A truncated table: the report's own row says what is missing."""
+    declared = make_report(usage_rows, every=timedelta(days=1), prebuild=lambda: [{"customer": 1}])
+    swept(PREBUILD)
+    Delivery.objects.all().delete()
+
+    swept(PREBUILD)
+    run_effects()
+
+    assert declared.row({"customer": 1}).current_number == 2
+
+
 def test_one_prebuild_that_fails_keeps_no_other(make_report):
     """It is the project's code."""
 
