@@ -22,6 +22,7 @@ class ReliableEffectsConfig(AppConfig):
         from . import checks  # noqa: F401, PLC0415  # registers itself; models are loaded by now
         from .outbox.emit import OutboxWriter  # noqa: PLC0415
         from .reconcile import sweeps as owed_sweeps  # noqa: PLC0415
+        from .reports import forget as report_readers  # noqa: PLC0415
         from .reports import sweeps as report_sweeps  # noqa: PLC0415
         from .schedule import erase, tick  # noqa: PLC0415
         from .schedule.jobs import JobWriter  # noqa: PLC0415
@@ -34,6 +35,7 @@ class ReliableEffectsConfig(AppConfig):
         owed_sweeps.register()
         alerts.register()
         report_sweeps.register()
+        report_readers.register()
         # Events first: effects are declared on them. An import error is raised as it is.
         autodiscover_modules("events")
         autodiscover_modules("effects")

@@ -16,6 +16,7 @@ from reliable_effects import Poison
 from reliable_effects.clock import moved
 from reliable_effects.exceptions import BlobCorrupted
 from reliable_effects.models import Report, ReportDownload, ReportVersion
+from reliable_effects.outbox.forget import forget
 from reliable_effects.outbox.models import Attempt, Delivery, OutboxEvent
 from reliable_effects.reports import CSV
 from reliable_effects.testing import run_effects
@@ -312,3 +313,16 @@ def test_a_status_says_how_far_it_is(served, ann):
     told = json.loads(ann.get("/usage/3/").content)
 
     assert (told["rows"], told["bytes"]) == (10, 100)
+
+
+def test_who_asks_to_be_forgotten_is_no_longer_named(served, ann):
+    """The download stays; whose it was does not."""
+    built(served, customer=3)
+    ann.get("/usage/3/")
+    user = get_user_model().objects.get(username="ann")
+
+    told = forget(user, by="ops", why="asked for")
+
+    download = ReportDownload.objects.get()
+    assert (download.user_pk, download.user) == ("", "[forgotten]")
+    assert told.others["report downloads"].blanked == 1
