@@ -56,6 +56,7 @@ def test_a_dry_run_counts_by_table_and_changes_nothing(order):
         "1 error texts of attempts",
         "0 notes of deliveries",
         "0 scheduled jobs",
+        "0 report downloads",
         "1 of its deliveries are poisoned, and could not be redriven any more",
         "Nothing was changed.",
     ]
