@@ -33,9 +33,9 @@ class ReliableEffectsConfig(AppConfig):
         tick.register()
         erase.register()
         owed_sweeps.register()
-        alerts.register()
         report_sweeps.register()
         report_readers.register()
+        alerts.register()  # the last: a sweep that never ran yet is no alarm of a first turn
         # Events first: effects are declared on them. An import error is raised as it is.
         autodiscover_modules("events")
         autodiscover_modules("effects")
