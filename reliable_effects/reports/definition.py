@@ -11,7 +11,7 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, Protocol
+from typing import Any
 
 from ..conf import LONGEST_SPAN
 from ..effects.backoff import Backoff
@@ -29,12 +29,8 @@ _LONGEST = timedelta(hours=6)
 _TIMEOUT = timedelta(minutes=5)
 
 
-class Allowed(Protocol):
-    """Whether a user may read the report with these parameters. Asked at every request."""
-
-    def __call__(self, user: Any, /, **parameters: Any) -> bool: ...
-
-
+Allowed = Callable[..., bool]
+"""(user, **parameters) → whether they may read the report with these. Asked at every request."""
 Prebuild = Callable[[], Iterable[Mapping[str, Any]]]
 
 

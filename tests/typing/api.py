@@ -6,18 +6,22 @@ A line that must be refused carries an ignore, and mypy refuses an ignore that i
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, TypedDict, assert_type
 
+from django.contrib.auth.models import User
 from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
 
 from reliable_effects import ONCE, Backoff, EffectContext, Event, Skip, Snooze, WallClock, effect
 from reliable_effects.effects.effect import Effect
 from reliable_effects.effects.registry import Emitted
 from reliable_effects.effects.scheduling import Changed, Scheduled
 from reliable_effects.models import ScheduledJob
+from reliable_effects.reports import CSV, ReportDefinition, report, report_response
 from tests.shop.models import LedgerEntry, Order
 from tests.trials.models import TrialExpiry
 
@@ -189,3 +193,19 @@ def unwrapped() -> QuerySet[Order]:
 assert_type(unpaid, Callable[[], QuerySet[Order]])
 receipt.owed(since="placed_at", grace=15, debt=ONCE)  # type: ignore[arg-type]  # minutes?
 receipt.owed(since="placed_at", grace=timedelta(0), debt="month")  # type: ignore[arg-type]
+
+
+def may_read(user: User, customer: int) -> bool:
+    return user.pk == customer
+
+
+@report(
+    "shop.usage", allowed=may_read, fresh_for=timedelta(hours=1), format=CSV(columns=("a", "b"))
+)
+def usage(customer: int) -> Iterator[tuple[int, str]]:
+    yield customer, "used"
+
+
+def a_report(request: HttpRequest) -> None:
+    assert_type(usage, ReportDefinition)
+    assert_type(report_response(request, usage, customer=3), HttpResponseBase)
