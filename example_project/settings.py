@@ -112,6 +112,10 @@ RELIABLE_EFFECTS: dict[str, object] = {
     # A shop that may wait an hour until it is found out that something was lost says nothing here.
     "RECONCILE_PERIOD": timedelta(seconds=20),
     "RECONCILE_ALL_PERIOD": timedelta(minutes=2),
+    "REPORT_STORE": {
+        "BACKEND": "reliable_effects.reports.FileReportStore",
+        "OPTIONS": {"location": str(DEMO_DIR / "reports")},
+    },
 }
 if os.environ.get("HASTE"):
     RELIABLE_EFFECTS |= {

@@ -3,7 +3,7 @@ from __future__ import annotations
 from django.contrib import admin
 from django.urls import include, path
 
-from example_project.shop import api, trial_views, views, webhooks
+from example_project.shop import api, report_views, trial_views, views, webhooks
 
 urlpatterns = [
     path("", views.home, name="home"),
@@ -19,5 +19,7 @@ urlpatterns = [
     path("api/", include(api.router.urls)),
     path("api/orders/", api.Orders.as_view(), name="api-orders"),
     path("api/schema/", api.schema, name="api-schema"),
+    path("reports/weekly/", report_views.this_week, name="this-week"),
+    path("reports/weekly/<str:week>/", report_views.weekly, name="weekly-usage"),
     path("admin/", admin.site.urls),
 ]

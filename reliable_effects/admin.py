@@ -13,6 +13,7 @@ from .inbox.admin import register as register_inbox
 from .outbox.admin import register as register_outbox
 from .outgoing.admin import register as register_calls
 from .reconcile.admin import register as register_reconcile
+from .reports.admin import register as register_reports
 from .schedule.admin import JobActions
 from .schedule.admin import register as register_jobs
 from .watch.admin import register as register_watch
@@ -27,5 +28,6 @@ for register in (
     register_watch,
     register_inbox,
     register_idempotency,
+    register_reports,
 ):
     register(admin.site)

@@ -27,6 +27,8 @@ class ReliableEffectsConfig(AppConfig):
         from .outgoing import calls  # noqa: PLC0415
         from .outgoing.send import PartnerSender  # noqa: PLC0415
         from .reconcile import sweeps as owed_sweeps  # noqa: PLC0415
+        from .reports import forget as report_readers  # noqa: PLC0415
+        from .reports import sweeps as report_sweeps  # noqa: PLC0415
         from .schedule import erase, tick  # noqa: PLC0415
         from .schedule.jobs import JobWriter  # noqa: PLC0415
         from .watch import alerts  # noqa: PLC0415
@@ -41,7 +43,9 @@ class ReliableEffectsConfig(AppConfig):
         aging.register()
         erase_answers.register()
         inbox_sweep.register()
-        alerts.register()
+        report_sweeps.register()
+        report_readers.register()
+        alerts.register()  # the last: a sweep that never ran yet is no alarm of a first turn
         # Events first: effects are declared on them. An import error is raised as it is.
         autodiscover_modules("events")
         autodiscover_modules("effects")

@@ -121,6 +121,17 @@ class Settings:
     idempotency_docs: str = ""  # the address where your API's rules for keys are told
     idempotency_prune_period: timedelta = timedelta(minutes=1)
 
+    # Reports
+    report_store: Mapping[str, Any] = field(  # where blobs are kept, said as in STORAGES
+        default_factory=lambda: {"BACKEND": "reliable_effects.reports.FileReportStore"}
+    )
+    report_period: timedelta = timedelta(minutes=1)  # of the sweep that prebuilds, and tidies up
+    report_rest: timedelta = timedelta(minutes=5)  # after a build that was given up; then doubled
+    report_url_lifetime: timedelta = timedelta(minutes=2)  # of a signed address
+    report_grace: timedelta = timedelta(hours=1)  # from unneeded to deleted: downloads end
+    report_orphan_after: timedelta = timedelta(days=1)  # no build is longer than this
+    report_download_retention: timedelta = timedelta(days=365)  # of who downloaded what
+
 
 def settings() -> Settings:
     """
@@ -230,6 +241,21 @@ def _of_percent(points: int) -> str:
     return "" if points <= 100 else "it may be at most 100."  # noqa: PLR2004  # of a hundred
 
 
+def _of_store(store: Mapping[Any, Any]) -> str:
+    stray = [key for key in store if key not in ("BACKEND", "OPTIONS")]
+    if stray or not isinstance(store.get("BACKEND"), str) or "." not in store["BACKEND"]:
+        return "it needs 'BACKEND', the dotted path of a store, and may have 'OPTIONS', a dict."
+    if not isinstance(store.get("OPTIONS", {}), Mapping):
+        return "its 'OPTIONS' need to be a dict."
+    return ""
+
+
+def _of_url_lifetime(span: timedelta) -> str:
+    if span <= _LONGEST_URL:
+        return ""
+    return f"it may be at most {_LONGEST_URL.seconds} s: whoever has such an address may read."
+
+
 def _of_path(path: str) -> str:
     return "" if "." in path else "it needs to be the dotted path of a function."
 
@@ -326,7 +352,8 @@ INSTRUMENTS = {
 }
 """What may be in INSTRUMENTS, and the module that is it."""
 _TRACEPARENT = f"{INSTRUMENTS['opentelemetry']}.traceparent"
-_SECRET = ("ALERT_WEBHOOK",)  # whoever knows such an address may post there
+_SECRET = ("ALERT_WEBHOOK", "REPORT_STORE")  # who knows such an address may post; a store has keys
+_LONGEST_URL = timedelta(minutes=5)
 _LONGEST_PATIENCE = timedelta(seconds=5)  # connecting and the answer may take as long each
 _LARGEST = 16 * 1024 * 1024  # bytes
 
@@ -344,6 +371,8 @@ _PROBLEMS: dict[str, Callable[[Any], str]] = {
     "OUTGOING_MARGIN_PERCENT": _of_percent,
     "OUTGOING_ANSWER_LIMIT": _of_answer,
     "SHED_LOW_PERCENT": _of_percent,
+    "REPORT_STORE": _of_store,
+    "REPORT_URL_LIFETIME": _of_url_lifetime,
     "PAYLOAD_LIMIT": _of_limit,
     "ERROR_LIMIT": _of_limit,
     "RETENTION_BY_STATE": problem_of_retentions,

@@ -21,7 +21,10 @@ What can go wrong, as facts. What an effect *asks for* (Snooze, Skip, …) is in
     ├── SendError               a call to a partner that did not succeed; see outgoing.errors
     ├── LeaseLost               the delivery belongs to somebody else by now
     ├── KeyTakenOver            another request holds this request's idempotency key by now
-    └── EffectTimeout           an effect ran longer than its `timeout`
+    ├── EffectTimeout           an effect ran longer than its `timeout`
+    ├── BlobMissing             a report's blob is not in its store
+    ├── BlobExists              a store was given a key that it holds already
+    └── BlobCorrupted           what a store holds is not what was written
 """
 
 from __future__ import annotations
@@ -223,3 +226,27 @@ class EffectTimeout(ReliableEffectsError):
     def __init__(self, effect: str, limit: timedelta) -> None:
         self.effect, self.limit = effect, limit
         super().__init__(f"{effect!r} was still running after {limit.total_seconds():g} s.")
+
+
+class BlobMissing(ReliableEffectsError):
+    """The store holds nothing under this key."""
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+        super().__init__(f"The report store holds nothing under {key}. Rebuild the report.")
+
+
+class BlobExists(ReliableEffectsError):
+    """Nothing is ever overwritten: whoever reads a blob reads one, from its beginning to its end."""
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+        super().__init__(f"The report store holds {key} already, and blobs are never overwritten.")
+
+
+class BlobCorrupted(ReliableEffectsError):
+    """What the store holds differs from what was written; `problem` says in what."""
+
+    def __init__(self, key: str, problem: str) -> None:
+        self.key, self.problem = key, problem
+        super().__init__(f"The blob {key} is not what was written: {problem}.")

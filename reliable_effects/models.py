@@ -10,6 +10,7 @@ from .outbox.models import Attempt, Delivery, OutboxEvent, Sweep
 from .outbox.states import Reason, State
 from .outgoing.models import Known, OutgoingCall
 from .reconcile.models import Coverage, Walk
+from .reports.models import Report, ReportDownload, ReportVersion
 from .schedule.models import ScheduledJob
 from .schedule.states import JobReason, JobState
 from .schedule.typed import AbstractScheduledJob
@@ -31,6 +32,9 @@ __all__ = [
     "OutgoingCall",
     "Reason",
     "RecordState",
+    "Report",
+    "ReportDownload",
+    "ReportVersion",
     "ScheduledJob",
     "State",
     "Sweep",

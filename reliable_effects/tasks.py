@@ -28,6 +28,7 @@ from .outbox.kept_connections import kept_connections
 from .outbox.sweeper import SweeperProcess, SweeperThread
 from .outbox.sweeps import PRUNE, RELAY, RESCUE, sweep
 from .reconcile.sweeps import COVERAGE, RECONCILE, RECONCILE_ALL
+from .reports.sweeps import PREBUILD, TIDY
 from .schedule.tick import TICK
 from .watch.status import ALERTS
 
@@ -135,6 +136,16 @@ def inbox() -> None:
 @shared_task(name="reliable_effects.alerts", **_LIMITS)
 def alerts() -> None:
     _sweep(ALERTS)
+
+
+@shared_task(name="reliable_effects.reports_prebuild", **_LIMITS)
+def reports_prebuild() -> None:
+    _sweep(PREBUILD)
+
+
+@shared_task(name="reliable_effects.reports_tidy", **_LIMITS)
+def reports_tidy() -> None:
+    _sweep(TIDY)
 
 
 def _sweep(name: str) -> None:

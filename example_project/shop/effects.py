@@ -20,6 +20,7 @@ from django.db import transaction
 from django.db.models import F, QuerySet
 from django.utils import timezone
 
+from example_project.shop import reports  # noqa: F401  # they are effects, too
 from example_project.shop.events import OrderPlaced, order_placed, shipment_opened, trial_ended
 from example_project.shop.models import (
     CURSED,

@@ -16,6 +16,7 @@ from example_project.tests.test_shop import EVERYBODY, LATER
 from reliable_effects.effects.registry import registry
 from reliable_effects.models import Delivery, OutboxEvent
 from reliable_effects.outbox.states import State
+from reliable_effects.reports.definition import definition
 from reliable_effects.testing import run_effects
 
 pytestmark = pytest.mark.django_db
@@ -45,7 +46,9 @@ def test_every_effect_of_the_shop_can_say_what_is_owed():
     mute = [
         name
         for name in registry.effect_names()
-        if name.startswith("shop.") and registry.effect(name).owed_query is None
+        if name.startswith("shop.")
+        and registry.effect(name).owed_query is None
+        and definition(name) is None  # a report that is missing is asked for again
     ]
 
     assert mute == []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import brokers, declarations, inbox, jobs, pressure, project, views
+from . import brokers, declarations, inbox, jobs, pressure, project, reports, views
 from .catalogue import CATALOGUE, TAG
 
 __all__ = [
@@ -14,5 +14,6 @@ __all__ = [
     "jobs",
     "pressure",
     "project",
+    "reports",
     "views",
 ]

@@ -73,6 +73,10 @@ CATALOGUE = (
     # Back pressure
     Check("E100", "a limit of shed_load on a queue in which no effect waits"),
     Check("E101", "a limit of shed_load on an effect that is not declared"),
+    # Reports
+    Check("E110", "reports are declared, and REPORT_STORE names none that could keep them"),
+    Check("E111", "the files of REPORT_STORE lie where the web server hands them to anybody"),
+    Check("E112", "REPORT_STORE names an alias that STORAGES has not"),
 )
 
 _KNOWN = {check.id for check in CATALOGUE}

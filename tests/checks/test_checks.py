@@ -25,6 +25,7 @@ from reliable_effects.checks.project import about_database
 from reliable_effects.idempotency import IdempotentView, idempotent
 from reliable_effects.inbox import consume_once
 from reliable_effects.outbox.sweeps import tasks
+from reliable_effects.reports import report
 from tests.checks.conftest import Project
 from tests.idempotency.views import OfRestFramework
 from tests.shop.models import LedgerEntry, Order
@@ -201,6 +202,40 @@ def query_that_is_a_list(_project):
 def query_about_another_model(_project):
     declared = effect("test.owes", subject="shop.Order")(nothing)
     declared.owed(since="placed_at", grace=timedelta(1), debt=ONCE)(LedgerEntry.objects.all)
+
+
+def a_report() -> None:
+    def rows():
+        yield {"a": 1}
+
+    report("test.report", allowed=lambda _user: True, fresh_for=timedelta(1))(rows)
+
+
+def kept(project: Project, backend: str, **options: object) -> None:
+    a_report()
+    path = backend if "." in backend else f"reliable_effects.reports.{backend}"
+    project.set(REPORT_STORE={"BACKEND": path, "OPTIONS": options})
+
+
+@spoils("E110", naming="location")
+def reports_without_a_place(_project):
+    a_report()
+
+
+@spoils("E110", naming="no_such_place")
+def reports_in_a_store_that_is_none(project):
+    kept(project, "no_such_place.Store")
+
+
+@spoils("E111", naming="inside MEDIA_ROOT")
+def reports_in_the_open(project):
+    project.settings.MEDIA_ROOT = "/srv/media"
+    kept(project, "FileReportStore", location="/srv/media/../media/reports")
+
+
+@spoils("E112", naming="'elsewhere'")
+def reports_in_no_storage(project):
+    kept(project, "DjangoStorageReportStore", alias="elsewhere")
 
 
 @spoils("E071", naming="'shop.Nothing'")

@@ -6,13 +6,15 @@ A line that must be refused carries an ignore, and mypy refuses an ignore that i
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, TypedDict, assert_type
 
+from django.contrib.auth.models import User
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http.response import HttpResponseBase
 from rest_framework.views import APIView
 
 from reliable_effects import ONCE, Backoff, EffectContext, Event, Skip, Snooze, WallClock, effect
@@ -23,6 +25,7 @@ from reliable_effects.idempotency import Idempotency, IdempotentView, idempotent
 from reliable_effects.inbox import Claim, claim, consume_once, only_newer
 from reliable_effects.models import ScheduledJob
 from reliable_effects.outgoing import BodyField, Header
+from reliable_effects.reports import CSV, ReportDefinition, report, report_response
 from reliable_effects.rest_framework import IdempotentMixin
 from tests.shop.models import LedgerEntry, Order
 from tests.trials.models import TrialExpiry
@@ -257,3 +260,19 @@ assert_type(claim(7, consumer="billing", payload={"a": 1}), Claim)
 assert_type(only_newer(Order.objects.all(), version=1, field="told_version", status="x"), bool)
 capture(1, b"")  # type: ignore[arg-type]  # the function's own signature
 only_newer(Order.objects.all(), version=timedelta(1))  # type: ignore[arg-type]  # never a time
+
+
+def may_read(user: User, customer: int) -> bool:
+    return user.pk == customer
+
+
+@report(
+    "shop.usage", allowed=may_read, fresh_for=timedelta(hours=1), format=CSV(columns=("a", "b"))
+)
+def usage(customer: int) -> Iterator[tuple[int, str]]:
+    yield customer, "used"
+
+
+def a_report(request: HttpRequest) -> None:
+    assert_type(usage, ReportDefinition)
+    assert_type(report_response(request, usage, customer=3), HttpResponseBase)
