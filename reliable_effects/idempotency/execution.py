@@ -3,8 +3,9 @@ Run a view under its key: one transaction for what it writes, what it emits, and
 
 What is committed is what is kept: an answer that would not be given again (a server error, an
 exception, one of IDEMPOTENCY_NOT_STORED) takes everything back that was written for it, and the key
-is released. Client errors that are raised are kept after the rollback. In any doubt about a COMMIT
-the record is asked.
+is released. Client errors that are raised are kept after the rollback, unless another system was
+called: that one took nothing back, so the key is uncertain. In any doubt about a COMMIT the record
+is asked.
 """
 
 from __future__ import annotations
@@ -87,7 +88,7 @@ class Execution:
                 raise error  # noqa: TRY301  # through the transaction, so that it is rolled back
         except BaseException as raised:
             status = _status_of(raised)
-            if status is None or not self._claimed.options.is_kept(status):
+            if status is None or self._handle.is_sent or not self._claimed.options.is_kept(status):
                 self._let_go(raised)
                 raise
         try:
@@ -100,8 +101,13 @@ class Execution:
     # How it ends
 
     def _end_without(self, response: HttpResponseBase, answer: Storable | None) -> HttpResponseBase:
-        """All was rolled back. The answer is kept all the same, or the key is released."""
-        if answer is None:
+        """
+        All was rolled back. The answer is kept all the same, or the key is released.
+
+        Where another system was called it is uncertain: no answer can say that nothing was done.
+        """
+        self._roll_back_elsewhere()
+        if answer is None or self._handle.is_sent:
             say_not_stored(response)
             self._let_go()
             return response
@@ -124,8 +130,16 @@ class Execution:
         return response
 
     def _taken_over(self) -> HttpResponseBase:
+        self._roll_back_elsewhere()
         logger.error("%s", KeyTakenOver(self._claimed.id))
         return problems.CONFLICT.answer(retry_after=1)
+
+    def _roll_back_elsewhere(self) -> None:
+        """On each alias where Django's transaction is open around us, as REST framework does."""
+        for other in connections.all(initialized_only=True):
+            is_djangos = other.settings_dict["ATOMIC_REQUESTS"] and other.in_atomic_block
+            if is_djangos and other.alias != self._claimed.using:
+                other.set_rollback(True)
 
     def _let_go(self, error: BaseException | None = None) -> None:
         """Release the key, or leave it uncertain; where that fails, its lease does."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from django.core.exceptions import BadRequest, PermissionDenied
-from django.db import IntegrityError, OperationalError, connection, transaction
+from django.db import IntegrityError, OperationalError, connection, connections, transaction
 from django.http import Http404, HttpResponse
 from django.test import RequestFactory
 from django.views.decorators.csrf import csrf_exempt
@@ -152,6 +152,38 @@ def test_djangos_transaction_is_kept_away(post, plan, monkeypatch, url):
     assert post(url).status_code == 201
     assert is_replay(post(url))
     assert held == [RecordState.IN_PROGRESS]
+
+
+def taken_over(*_):
+    IdempotencyRecord.objects.update(token=1)
+    return HttpResponse("well", status=201)
+
+
+@pytest.mark.django_db(transaction=True, databases=["default", "other"])
+@pytest.mark.parametrize(
+    ("then", "status"),
+    [
+        (raising(Http404()), 404),
+        (lambda *_: HttpResponse(status=500), 500),
+        (taken_over, 409),
+    ],
+    ids=["raised", "returned", "taken over"],
+)
+def test_djangos_transactions_on_other_databases_are_rolled_back_too(
+    post, plan, monkeypatch, then, status
+):
+    """The exception that would tell Django to do so ends with us."""
+    for alias in ("default", "other"):
+        monkeypatch.setitem(connections[alias].settings_dict, "ATOMIC_REQUESTS", True)
+
+    def both(request, order):
+        Order.objects.using("other").create()
+        return then(request, order)
+
+    plan.then = both
+
+    assert post().status_code == status
+    assert (Order.objects.count(), Order.objects.using("other").count()) == (0, 0)
 
 
 @pytest.mark.django_db(transaction=True)

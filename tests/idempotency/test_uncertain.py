@@ -6,7 +6,8 @@ from datetime import timedelta
 
 import pytest
 from django.contrib.admin.models import LogEntry
-from django.http import HttpResponse
+from django.db import transaction
+from django.http import Http404, HttpResponse
 from django.test import RequestFactory
 
 from reliable_effects.clock import moved
@@ -61,6 +62,38 @@ def test_an_answer_that_would_not_be_kept_is_as_uncertain(post, plan, status):
 
     assert post("/foreign/").status_code == status
     assert code(post("/foreign/")) == "outcome-unknown"
+
+
+def missing(*_):
+    raise Http404("the template of the receipt")
+
+
+def taken_back(*_):
+    transaction.set_rollback(True)
+    return HttpResponse(status=422)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    ("url", "then"),
+    [
+        ("/foreign/", missing),
+        ("/foreign/", taken_back),
+        ("/foreign_5xx/", fails),
+        ("/foreign_5xx/", lambda *_: HttpResponse(status=500)),
+        ("/rest_foreign/", missing),
+        ("/rest_foreign/", created),  # and then REST framework's own error
+    ],
+)
+def test_what_is_rolled_back_after_a_call_is_uncertain_whatever_its_status(post, plan, url, then):
+    """A kept 404 would say that nothing was done, and the client would pay again with a new key."""
+    plan.then = sends(then)
+    first = post(url, '{"wrong": 1}')
+    second = post(url, '{"wrong": 1}')
+
+    assert first.status_code >= 400
+    assert (code(second), plan.runs, written()) == ("outcome-unknown", 1, (0, 0))
+    assert record().state == RecordState.UNCERTAIN
 
 
 def test_a_view_that_fails_before_it_called_is_run_again(post, plan):

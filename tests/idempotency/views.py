@@ -121,6 +121,10 @@ class ThrottledToo(OfRestFramework):
     idempotency = Idempotency(throttle_replays=True)
 
 
+class ForeignToo(OfRestFramework):
+    idempotency = Idempotency(foreign=True)
+
+
 class OfAnonymous(OfRestFramework):
     permission_classes = [NotForbidden]
 
@@ -157,6 +161,8 @@ urlpatterns = [
     route("no_body", idempotent(store_body=False)(acts)),
     route("redacted", idempotent(store_body=lambda _: b"{}")(acts)),
     route("foreign", idempotent(foreign=True)(acts)),
+    route("foreign_5xx", idempotent(foreign=True, replay_5xx=True)(acts)),
+    route("rest_foreign", ForeignToo.as_view()),
     route("members", login_required(idempotent(acts))),
     route("permitted", Permitted.as_view()),
     route("decorated", Decorated.as_view()),
