@@ -79,9 +79,11 @@ def begin(
         return problems.IDENTITY_REQUIRED.answer()
     if key is None:
         return problems.INVALID_KEY.answer()
-    asked = ask(
-        using, identity, key, fingerprint(request, identity.route, options.fingerprint), options
-    )
+    try:
+        material = fingerprint(request, identity.route, options.fingerprint)
+    except TooLarge:
+        return problems.PAYLOAD_TOO_LARGE.answer()
+    asked = ask(using, identity, key, material, options)
     try:
         answer = claim(asked, admit=admit)
         if isinstance(answer, Unsure) and _is_settled(request, options, using, answer):

@@ -1,8 +1,8 @@
 """
 What makes two requests one: method, route, path, query, media type and body, hashed.
 
-A raw body is hashed byte by byte, or as JSON by its meaning. Of a multipart one the fields and
-files are hashed: its boundary is another in each attempt.
+A raw body is hashed byte by byte, or as JSON by its meaning. Of a form with files the fields and
+files are hashed: its boundary is another in each attempt. Every other kind of multipart is bytes.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ import json
 from typing import Any, Literal
 
 from django.core.exceptions import RequestDataTooBig
+from django.core.files.uploadedfile import UploadedFile
 from django.http import HttpRequest
 from django.http.request import RawPostDataException
+from django.utils.datastructures import MultiValueDict
 
 from ..conf import settings
 from .digests import Hasher, of_chunks, of_parts
@@ -23,8 +25,13 @@ class TooLarge(Exception):
     """The body is more than we, or Django, will read."""
 
 
-def is_multipart(request: HttpRequest) -> bool:
-    return (request.content_type or "").startswith("multipart/")
+_FORM = "multipart/form-data"  # what Django and REST framework parse; others they leave unread
+
+
+def _is_form(request: Any) -> bool:
+    """By the header itself, as REST framework's request does not have Django's `content_type`."""
+    kind = request.META.get("CONTENT_TYPE") or ""
+    return bool(kind.partition(";")[0].strip().lower() == _FORM)
 
 
 def read_body(request: HttpRequest) -> None:
@@ -41,7 +48,7 @@ def read_body(request: HttpRequest) -> None:
         length = 0
     if length > limit:
         raise TooLarge
-    if is_multipart(request):
+    if _is_form(request):
         return  # its files may be large: they are read where its parser put them
     try:
         if len(request.body) > limit:  # sent in chunks, with no length before them
@@ -55,13 +62,14 @@ def fingerprint(request: Any, route: str, body: Literal["raw", "json"]) -> str:
     The hash of *request*, one of Django's or of REST framework's, which was given to `read_body`.
 
     Raises:
+        TooLarge: Django does not read so large a form.
         RuntimeError: somebody has read the body from the stream, so it is gone.
     """
     hasher = Hasher()
     query = request.META.get("QUERY_STRING", "")
     media_type = (request.META.get("CONTENT_TYPE") or "").partition(";")[0].strip().lower()
     hasher.add(request.method or "", route, request.path, query, media_type)
-    if media_type.startswith("multipart/"):
+    if _is_form(request):
         _add_parts(hasher, request)
         return hasher.hexdigest()
     try:
@@ -82,18 +90,38 @@ def fingerprint(request: Any, route: str, body: Literal["raw", "json"]) -> str:
 
 
 def _add_parts(hasher: Hasher, request: Any) -> None:
-    fields, files = request.POST, request.FILES
+    try:
+        fields, files = _parsed(request)
+    except RequestDataTooBig as error:
+        raise TooLarge from error
+    hasher.add("form", _of_part(fields), _of_part(files))
+
+
+def _parsed(request: Any) -> tuple[Any, Any]:
     if isinstance(request, HttpRequest) and request.method != "POST":
         # Django parses those of POST only; REST framework parses all.
-        fields, files = request.parse_file_upload(request.META, io.BytesIO(request.body))
-    parts = [of_parts("field", name, value) for name, values in fields.lists() for value in values]
-    for name, uploads in files.lists():
-        for upload in uploads:
-            content = of_chunks(upload.chunks())
-            upload.seek(0)  # the view reads it from its beginning
-            kind = upload.content_type or ""
-            parts.append(of_parts("file", name, upload.name or "", kind, content))
-    hasher.add("multipart", *sorted(parts))
+        return request.parse_file_upload(request.META, io.BytesIO(request.body))
+    return request.POST, request.FILES
+
+
+def _of_part(part: Any) -> str:
+    """Of a field, a file, or all of them; a project's own parser may give dicts within lists."""
+    match part:
+        case UploadedFile():
+            content = of_chunks(part.chunks())
+            part.seek(0)  # the view reads it from its beginning
+            return of_parts("file", part.name or "", part.content_type or "", content)
+        case dict():
+            members = part.lists() if isinstance(part, MultiValueDict) else part.items()
+            hashes = sorted((str(name), _of_part(value)) for name, value in members)
+            return of_parts("names", *(half for member in hashes for half in member))
+        case list() | tuple():
+            # In their order: it says which of those under one name the view reads.
+            return of_parts("list", *map(_of_part, part))
+        case str():
+            return of_parts("text", part)
+        case _:
+            return of_parts("value", repr(part))
 
 
 # JSON

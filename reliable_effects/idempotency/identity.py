@@ -36,6 +36,9 @@ def identify(request: Any, options: Idempotency) -> Identity | None:
         parts = ("scope", whose) if whose else None
     elif user is not None:
         parts = ("user", user)
+    elif _is_known(request):
+        # REST framework allows users that are no rows; only a scope can tell them apart.
+        parts = None
     else:
         parts = ("anonymous",) if options.anonymous else None
     if parts is None:
@@ -53,13 +56,17 @@ def route_of(request: HttpRequest) -> str:
     return request.path_info if route is None else route
 
 
+def _is_known(request: Any) -> bool:
+    return bool(getattr(getattr(request, "user", None), "is_authenticated", False))
+
+
 def _user(request: Any) -> str | None:
-    user = getattr(request, "user", None)
-    if user is None or not getattr(user, "is_authenticated", False):
+    """The hash of a row; None where the user is none."""
+    if not _is_known(request):
         return None
+    user = request.user
     meta = getattr(user, "_meta", None)
     if meta is None or user.pk is None:
-        # REST framework allows users that are no rows; only a scope can tell them apart.
         return None
     return of_user(meta.label_lower, str(user.pk))
 

@@ -55,6 +55,42 @@ def test_another_file_is_another_request(post, url, other):
     assert post(url, **sent("one", other)).status_code == 422
 
 
+def test_another_file_is_another_request_to_a_parser_of_nested_forms(post):
+    """It gives dicts and lists, and the file is anywhere in them."""
+    post("/rest_nested/", **sent("one", uploaded(b"%PDF\x00", a="1")))
+
+    assert is_replay(post("/rest_nested/", **sent("two", uploaded(b"%PDF\x00", a="1"))))
+    assert post("/rest_nested/", **sent("two", uploaded(b"%PDF\x01", a="1"))).status_code == 422
+
+
+@UPLOADS
+def test_the_order_of_values_under_one_name_counts(post, url):
+    """A view reads the last of them."""
+    post(url, **sent("one", {"amount": ["1", "1000"], "a": "1"}))
+
+    assert post(url, **sent("one", {"amount": ["1000", "1"], "a": "1"})).status_code == 422
+
+
+def test_other_kinds_of_multipart_are_bytes(post):
+    """Nobody parses them, so as a form each would be empty, and all of them one."""
+    kind = {"content_type": "multipart/mixed; boundary=b"}
+    post("/place/", "--b\r\n\r\npay 1\r\n--b--", **kind)
+
+    assert post("/place/", "--b\r\n\r\npay 2\r\n--b--", **kind).status_code == 422
+
+
+def test_a_form_that_django_would_not_read_is_too_large(user, settings):
+    """Of other methods than POST it has to be in memory."""
+    settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 100
+    client = Client()
+    client.force_login(user)
+    upload = sent("one", uploaded(b"x" * 100))
+
+    answer = client.put("/place/", **upload, headers={"Idempotency-Key": "k"})
+
+    assert (answer.status_code, code(answer)) == (413, "payload-too-large")
+
+
 def test_the_view_reads_the_file_from_its_beginning(post, plan):
     """It was read before, to be told apart."""
     plan.then = lambda request, _: HttpResponse(request.FILES["file"].read(), status=201)

@@ -41,6 +41,13 @@ def test_keys_of_nobody_are_refused(plan, url):
     assert not IdempotencyRecord.objects.exists()
 
 
+def test_known_users_that_are_no_rows_do_not_share_the_keys_of_nobody(plan):
+    """The view knows them apart; we do not, so they are refused until a scope says who they are."""
+    answer = poster()("/rest_tokens/", headers={"X-User": "ada"})
+
+    assert (answer.status_code, code(answer), plan.runs) == (401, "identity-required", 0)
+
+
 def test_a_view_may_take_keys_of_everybody(plan):
     """Where nothing in the answer is anybody's."""
     poster()("/public/")

@@ -16,7 +16,7 @@ from django.views.decorators.csrf import csrf_exempt
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.decorators import action
 from rest_framework.exceptions import ValidationError
-from rest_framework.parsers import FormParser, JSONParser, MultiPartParser
+from rest_framework.parsers import DataAndFiles, FormParser, JSONParser, MultiPartParser
 from rest_framework.permissions import BasePermission, IsAuthenticated
 from rest_framework.renderers import JSONRenderer
 from rest_framework.response import Response
@@ -125,6 +125,37 @@ class ForeignToo(OfRestFramework):
     idempotency = Idempotency(foreign=True)
 
 
+class TokenUser:
+    """A user that is no row, as one that stateless tokens name."""
+
+    is_authenticated = is_active = True
+
+    def __init__(self, pk: str) -> None:
+        self.pk = self.id = pk
+
+
+class ByToken(BaseAuthentication):
+    def authenticate(self, request: Any) -> Any:
+        return TokenUser(request.headers["X-User"]), None
+
+
+class OfTokens(OfRestFramework):
+    authentication_classes = [ByToken]
+    idempotency = Idempotency(anonymous=True)
+
+
+class Nested(MultiPartParser):
+    """As parsers of nested forms give it: plain dicts and lists, with the files among them."""
+
+    def parse(self, *args: Any, **kwargs: Any) -> DataAndFiles:
+        parsed = super().parse(*args, **kwargs)
+        return DataAndFiles({"items": [dict(parsed.data.items(), **parsed.files)]}, {})
+
+
+class OfNested(OfRestFramework):
+    parser_classes = [Nested]
+
+
 class OfAnonymous(OfRestFramework):
     permission_classes = [NotForbidden]
 
@@ -168,6 +199,8 @@ urlpatterns = [
     route("decorated", Decorated.as_view()),
     route("rest", OfRestFramework.as_view()),
     route("rest_throttled", ThrottledToo.as_view()),
+    route("rest_tokens", OfTokens.as_view()),
+    route("rest_nested", OfNested.as_view()),
     route("rest_anonymous", OfAnonymous.as_view()),
     route("orders", Orders.as_view({"post": "create"})),
     route("orders_pay", Orders.as_view({"post": "pay"}), "viewset/<int:pk>/pay"),
