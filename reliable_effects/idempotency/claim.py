@@ -5,6 +5,7 @@ Whoever holds a `Claimed` may run the view until the lease ends; everything it w
 says the token. The row is read first, then changed by one guarded UPDATE, or inserted where there
 is none: the unique (key, scope) decides between two who do that at once. Each round begins by
 reading, and a row with our own token is ours, so an answer that was lost on the way costs nothing.
+A row that somebody holds is not waited for: who froze before a COMMIT would hold up all others.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from ..outbox.claim import new_token
 from ..outbox.persist import surely
 from . import problems
 from .digests import is_request, of_key, of_request
+from .held import update_unless_held
 from .identity import Identity
 from .models import IdempotencyRecord
 from .options import Idempotency
@@ -100,6 +102,7 @@ def claim(request: Request, *, admit: Callable[[], None] = lambda: None) -> Answ
     """
     token = new_token()
     is_admitted = False
+    stood: list[_Standing] = []
     for _ in range(_ROUNDS):
         rows = surely(request.using, lambda: _rows(request), patience=PATIENCE)
         answer = _answer(request, rows, token)
@@ -110,12 +113,17 @@ def claim(request: Request, *, admit: Callable[[], None] = lambda: None) -> Answ
             is_admitted = True
         if isinstance(answer, Refused | Unsure):
             return answer
+        stands = [(row.pk, row.token, row.state) for row in rows]
+        if rows and stands == stood:
+            break  # what we wrote changed nothing, nor did anybody else: somebody holds the row
+        stood = stands
         # Written at most once by us, since both are fenced; read again, since we may not know.
         surely(request.using, answer, after_doubt=lambda: None, patience=PATIENCE)
     return Refused(problems.CONFLICT, 1)
 
 
 _Write = Callable[[], object]
+_Standing = tuple[int, int, int]  # id, token and state of a row
 
 
 def _answer(request: Request, rows: Sequence[IdempotencyRecord], token: int) -> Answer | _Write:
@@ -198,7 +206,8 @@ def _taken_over(request: Request, row: IdempotencyRecord, token: int) -> _Write:
     if row.state == RecordState.IN_PROGRESS:
         logger.warning("idempotency record %d: its lease ended, another request takes it over",
                        row.pk)  # fmt: skip
-    return lambda: seen.update(
+    return lambda: update_unless_held(
+        seen,
         **columns,
         created_at=DbNow(), finished_at=None, status=None, headers=[], body=None, omitted=False,
         body_expires_at=None, reason="",
@@ -234,7 +243,8 @@ def leave_uncertain(using: str, pk: int, token: int, reason: str) -> bool:
         pk=pk, token=token, state=RecordState.IN_PROGRESS
     )
     # The token stays: the first request may still come to its end, and knows.
-    won = mine.update(state=RecordState.UNCERTAIN, look_at=None, reason=reason[:200]) == 1
+    columns = {"state": RecordState.UNCERTAIN, "look_at": None, "reason": reason[:200]}
+    won = update_unless_held(mine, **columns) == 1
     if won:
         logger.error("idempotency record %d is uncertain: %s", pk, reason)
     return won

@@ -12,6 +12,7 @@ from typing import Any
 from ..clock import DbNow
 from .answers import Storable
 from .claim import Claimed
+from .held import update_unless_held
 from .models import IdempotencyRecord, IdempotencyRecordQuerySet
 from .states import RecordState
 
@@ -46,10 +47,14 @@ def is_done(claimed: Claimed) -> bool:
 
 
 def release(claimed: Claimed) -> bool:
-    """Nothing was done: the next request with this key runs. The sweep takes the row meanwhile."""
+    """
+    Nothing was done: the next request with this key runs. The sweep takes the row meanwhile.
+
+    False: it is not ours any more, or somebody holds it, and its lease ends it.
+    """
     columns: dict[str, Any] = {"state": RecordState.RELEASED, "finished_at": DbNow()}
     open_one = _mine(claimed).filter(state=RecordState.IN_PROGRESS)
-    return open_one.update(**columns, expires_at=DbNow(), look_at=DbNow()) == 1
+    return update_unless_held(open_one, **columns, expires_at=DbNow(), look_at=DbNow()) == 1
 
 
 def _mine(claimed: Claimed) -> IdempotencyRecordQuerySet:

@@ -7,6 +7,7 @@ from datetime import timedelta
 from ..clock import DbNow
 from ..outbox.claim import new_token
 from .answers import Storable
+from .held import update_unless_held
 from .models import IdempotencyRecord, IdempotencyRecordQuerySet
 from .states import RecordState
 
@@ -60,8 +61,9 @@ def _settled(
     row: IdempotencyRecordQuerySet, state: RecordState, reason: str, **columns: object
 ) -> bool:
     # Another token: a first request that comes back after all must not overwrite this.
-    written = row.update(
-        state=state, token=new_token(), reason=reason[:REASON], finished_at=DbNow(), **columns
+    # Held, it is not settled: the first request is right then saying how it ended.
+    written = update_unless_held(
+        row, state=state, token=new_token(), reason=reason[:REASON], finished_at=DbNow(), **columns
     )
     return written == 1
 

@@ -12,7 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from django.db import connection, connections
+from django.db import connection, connections, transaction
 from django.http import HttpResponse
 
 from reliable_effects.clock import DbNow, moved
@@ -134,6 +134,37 @@ def test_a_view_that_outlives_its_lease_is_rolled_back(post, plan, url):
     assert (first.status_code, code(first)) == (409, "conflict")
     assert (second.status_code, written()) == (201, (1, 1))
     assert post(url).content == second.content
+
+
+@SEVERAL_WRITERS
+@pytest.mark.parametrize("url", ["/place/", "/foreign/"])
+def test_nobody_waits_for_a_request_that_froze_before_its_commit(post, plan, url):
+    """Else each repeated request would take a worker with it. They are told when to come back."""
+    post(url)
+    IdempotencyRecord.objects.update(
+        state=RecordState.IN_PROGRESS, lease_expires_at=ago(MINUTE), status=None
+    )
+    is_frozen, thaw = threading.Event(), threading.Event()
+
+    def first():
+        with transaction.atomic():
+            IdempotencyRecord.objects.update(state=RecordState.DONE, status=201)
+            is_frozen.set()
+            thaw.wait(30)
+        connections.close_all()
+
+    thread = threading.Thread(target=first)
+    thread.start()
+    try:
+        assert is_frozen.wait(10)
+        answer = post(url)
+    finally:
+        thaw.set()
+        thread.join()
+
+    assert (code(answer), answer["Retry-After"]) == ("conflict", "1")
+    assert is_replay(post(url))
+    assert plan.runs == 1
 
 
 def test_a_view_that_nobody_took_over_may_come_late(post, plan):
