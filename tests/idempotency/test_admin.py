@@ -125,6 +125,14 @@ def test_no_page_reads_an_answer(viewer):
     assert not [q for q in queries if '"body"' in q["sql"] or "`body`" in q["sql"]]
 
 
+@pytest.mark.parametrize("look", ["body__gte", "headers__icontains", "fingerprint__startswith"])
+def test_no_address_asks_for_an_answer(viewer, look):
+    """Whoever may only look could guess it, byte by byte."""
+    a_record()
+
+    assert viewer.get(LIST, {look: "Y2FyZCA0MjQy"}).status_code == 400
+
+
 def test_hostile_text_is_text(viewer):
     record = an_uncertain_record(operation=HOSTILE[:200])
     IdempotencyRecord.objects.update(reason=HOSTILE)
