@@ -66,6 +66,7 @@ CATALOGUE = (
     Check("E081", "an idempotent view gives stored answers before it asks who may come in"),
     Check("E082", "an idempotent view inside ATOMIC_REQUESTS: no key could be claimed"),
     Check("W083", "an idempotent view takes keys of users, and no middleware knows them"),
+    Check("E084", "@idempotent on a view of REST framework, which fails each of its requests"),
     # Consumers
     Check("E090", "two functions consume under one name, so each message reaches only one of them"),
     Check("E091", "INBOX_RETENTION is no longer than a sender repeats its messages"),

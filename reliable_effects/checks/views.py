@@ -40,6 +40,15 @@ def _problems(callback: Any) -> Iterator[CheckMessage]:
     view_class = getattr(callback, "view_class", None)
     rest_class = getattr(callback, "cls", None)  # of REST framework
     name = getattr(view_class or rest_class or callback, "__qualname__", repr(callback))
+    if rest_class is not None and _is_decorated(callback, rest_class):
+        yield found(
+            "E084",
+            f"{rest_class.__name__} is a view of REST framework under @idempotent, which cannot know"
+            " whom it lets in: each of its requests fails.",
+            f"class {rest_class.__name__}(IdempotentMixin, APIView): from reliable_effects.rest_framework",
+            obj=callback,
+        )
+        return
     for options in _options(callback, view_class or rest_class):
         yield from _of_database(callback, name, options)
         if rest_class is None:
@@ -55,9 +64,33 @@ def _problems(callback: Any) -> Iterator[CheckMessage]:
 
 def _options(callback: Any, class_: Any) -> set[Idempotency]:
     """What is said of the view itself, or of one of its methods."""
-    methods = [getattr(class_, method, None) for method in getattr(class_, "http_method_names", ())]
-    declared = [getattr(place, "idempotency", None) for place in (callback, class_, *methods)]
-    return {options for options in declared if isinstance(options, Idempotency)}
+    # as_view(idempotency=…) takes the place of what the class says.
+    given = getattr(callback, "view_initkwargs", None) or getattr(callback, "initkwargs", {})
+    of_class = given.get("idempotency", getattr(class_, "idempotency", None))
+    return {
+        options
+        for options in (of_class, *map(_said_of, (callback, *_methods(callback, class_))))
+        if isinstance(options, Idempotency)
+    }
+
+
+def _said_of(place: Any) -> Any:
+    return getattr(place, "idempotency", None)
+
+
+def _methods(callback: Any, class_: Any) -> list[Any]:
+    """Those that answer requests; of a viewset its actions."""
+    actions = getattr(callback, "actions", None) or {}
+    names = [*getattr(class_, "http_method_names", ()), *actions.values()]
+    return [getattr(class_, name) for name in names if hasattr(class_, name)]
+
+
+def _is_decorated(callback: Any, rest_class: Any) -> bool:
+    methods = _methods(callback, rest_class)
+    # @api_view keeps the function that it was given in the closure of each method.
+    cells = [cell for method in methods for cell in getattr(method, "__closure__", None) or ()]
+    places = (callback, *methods, *(cell.cell_contents for cell in cells))
+    return any(isinstance(_said_of(place), Idempotency) for place in places)
 
 
 def _of_database(callback: Any, name: str, options: Idempotency) -> Iterator[CheckMessage]:

@@ -49,7 +49,7 @@ def idempotent(view: Any = None, /, **options: Any) -> Any:
 def _decorated(view: Callable[..., Any], options: Idempotency) -> Callable[..., Any]:
     name = getattr(view, "__qualname__", repr(view))
     refuse_async(view, name)
-    if hasattr(view, "cls"):
+    if hasattr(view, "cls") or _is_of_rest_framework(view):
         raise _of_rest_framework(name)
     using = options.alias()
 
@@ -114,6 +114,12 @@ def refuse_async(view: Any, name: str) -> None:
             f"{name} is an async def, and Django has no transaction there. Write it as a def: under"
             " ASGI Django runs it in a thread. What has to be awaited can be an effect."
         )
+
+
+def _is_of_rest_framework(view: Any) -> bool:
+    """Whether *view* is `dispatch` of one of its classes, as method_decorator() hands it over."""
+    method = getattr(view, "func", view)
+    return hasattr(getattr(method, "__self__", None), "initialize_request")
 
 
 def _of_rest_framework(name: str) -> TypeError:

@@ -28,7 +28,8 @@ class IdempotentView(View):
         for method in cls.http_method_names:
             refuse_async(getattr(cls, method, None), f"{cls.__qualname__}.{method}")
         view = super().as_view(**initkwargs)
-        mark_non_atomic(view, cls.idempotency.alias())
+        options: Idempotency = initkwargs.get("idempotency", cls.idempotency)
+        mark_non_atomic(view, options.alias())
         return view
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:

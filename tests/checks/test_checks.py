@@ -18,11 +18,14 @@ from django.urls import include, path
 from django.utils.decorators import method_decorator
 from django.views import View
 from django.views.decorators.csrf import csrf_exempt
+from rest_framework.decorators import api_view
+from rest_framework.views import APIView
+from rest_framework.viewsets import ViewSet
 
 from reliable_effects import ONCE, Event, effect
 from reliable_effects.checks import CATALOGUE
 from reliable_effects.checks.project import about_database
-from reliable_effects.idempotency import IdempotentView, idempotent
+from reliable_effects.idempotency import Idempotency, IdempotentView, idempotent
 from reliable_effects.inbox import consume_once
 from reliable_effects.outbox.sweeps import tasks
 from reliable_effects.reports import report
@@ -336,6 +339,25 @@ class GoodPay(LoginRequiredMixin, IdempotentView):
     """Permissions to the left."""
 
 
+class Elsewhere(IdempotentView):
+    """Where its records are is said in the routes."""
+
+
+@method_decorator(idempotent, name="dispatch")
+class Around(APIView):
+    """Permissions, and what becomes of exceptions, are inside of what is decorated."""
+
+
+class Action(ViewSet):
+    @method_decorator(idempotent)
+    def pay(self, request: HttpRequest) -> HttpResponse:
+        return acts(request)
+
+
+def within(request: HttpRequest) -> HttpResponse:
+    return acts(request)
+
+
 def route(project: Project, *views: Any) -> None:
     urls = [path(f"{number}/", view) for number, view in enumerate(views)]
     nested = [path("shop/", include(urls))]
@@ -368,6 +390,26 @@ def method_inside_of_djangos_transaction(project):
     route(project, Pay.as_view())
 
 
+@spoils("E080", naming="Elsewhere keeps its idempotency records on 'other'")
+def records_on_another_database_by_as_view(project):
+    route(project, Elsewhere.as_view(idempotency=Idempotency(using="other")))
+
+
+@spoils("E084", naming="Around")
+def rest_framework_decorated_from_outside(project):
+    route(project, Around.as_view())
+
+
+@spoils("E084", naming="Action")
+def action_of_rest_framework_decorated(project):
+    route(project, Action.as_view({"post": "pay"}))
+
+
+@spoils("E084", naming="within")
+def function_of_rest_framework_decorated(project):
+    route(project, api_view(["POST"])(idempotent(within)))
+
+
 @spoils("W083", naming="acts")
 def keys_of_users_that_nobody_knows(project):
     project.settings.MIDDLEWARE = []
@@ -387,7 +429,9 @@ def test_good_idempotent_views_hear_nothing(project):
     )
 
     assert [
-        m for m in project.checked() if m.id.split(".")[1] in ("E080", "E081", "E082", "W083")
+        m
+        for m in project.checked()
+        if m.id.split(".")[1] in ("E080", "E081", "E082", "W083", "E084")
     ] == []
 
 
