@@ -35,9 +35,16 @@ class Storable:
     omitted: bool
 
 
-def storable(response: HttpResponseBase, options: Idempotency) -> Storable:
-    """*response*, rendered by now. A stream, or too large a body, is omitted: the rest is kept."""
-    body = _body(response, options)
+def storable(
+    response: HttpResponseBase, options: Idempotency, *, is_secret: bool = False
+) -> Storable:
+    """
+    *response*, rendered by now. A stream, or too large a body, is omitted: the rest is kept.
+
+    So is one that *is_secret*, unless the view's `store_body=` says what of it may be kept.
+    """
+    is_left_out = is_secret and not callable(options.store_body)
+    body = None if is_left_out else _body(response, options)
     return Storable(response.status_code, _headers(response), body, omitted=body is None)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from django.db import Error, InterfaceError, OperationalError, connections
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 
 from ..exceptions import InsideTransaction
 from ..outbox import outage
@@ -15,13 +16,13 @@ from ..outbox.emit import in_open_transaction
 from ..outbox.passing import may_pass
 from ..outbox.reconnect import mend
 from . import problems, settle
-from .answers import rendered, replay, storable
-from .claim import Answer, Claimed, Kept, Refused, Unsure, ask, claim
+from .answers import rendered, replay, say_not_stored, storable
+from .claim import Answer, Claimed, Kept, Refused, Request, Unsure, ask, claim
 from .fingerprint import TooLarge, fingerprint, read_body
 from .handle import Handle
 from .header import NAME, read
 from .identity import identify
-from .options import Idempotency
+from .options import Idempotency, Resolve
 from .problems import Problem
 
 logger = logging.getLogger("reliable_effects")
@@ -61,12 +62,15 @@ def begin(
     view: str,
     *,
     admit: Callable[[], None] = lambda: None,
-) -> Handle | HttpResponse:
+    check_replay: Callable[[], None] = lambda: None,
+    render: Callable[[Any], HttpResponseBase] = rendered,
+) -> Handle | HttpResponseBase:
     """
     A handle: run the view. A response: give it, and do not.
 
     *request* has a key that can be read. *admit* may raise, before anything is claimed, to refuse
-    what is no replay.
+    what is no replay; *check_replay* may, before a stored answer is given. *render* makes bytes of what
+    `resolve=` returns.
 
     Raises:
         InsideTransaction: one is open around the view, other than a test's own.
@@ -85,16 +89,18 @@ def begin(
         return problems.PAYLOAD_TOO_LARGE.answer()
     asked = ask(using, identity, key, material, options)
     try:
-        answer = claim(asked, admit=admit)
-        if isinstance(answer, Unsure) and _is_settled(request, options, using, answer):
-            answer = claim(asked)  # it stands otherwise now
+        answer: Answer | HttpResponseBase = claim(asked, admit=admit)
+        if isinstance(answer, Unsure) and options.resolve is not None:
+            answer = _resolved(request, options.resolve, asked, answer, render)
     except Error as error:
         if not (may_pass(error) or isinstance(error, OperationalError | InterfaceError)):
             raise  # a table that is not there, for one: no client can wait for that
         mend(using)
         outage.tell(f"idempotency keys on {using} cannot be looked up; the view is not run", error)
         return problems.STORE_UNAVAILABLE.answer(retry_after=_RETRY_AFTER)
-    return _told(request, answer)
+    if isinstance(answer, Kept):
+        check_replay()
+    return answer if isinstance(answer, HttpResponseBase) else _told(request, answer)
 
 
 def _told(request: Any, answer: Answer) -> Handle | HttpResponse:
@@ -112,14 +118,33 @@ def _told(request: Any, answer: Answer) -> Handle | HttpResponse:
             return problems.OUTCOME_UNKNOWN.answer()
 
 
-def _is_settled(request: HttpRequest, options: Idempotency, using: str, unsure: Unsure) -> bool:
-    """Whether the view's `resolve=` knows how the first request ended; then it is written down."""
-    known = None if options.resolve is None else options.resolve(request)
+def _resolved(
+    request: Any,
+    resolve: Resolve,
+    asked: Request,
+    unsure: Unsure,
+    render: Callable[[Any], HttpResponseBase],
+) -> Answer | HttpResponseBase:
+    """What the view's `resolve=` makes of a key that is uncertain."""
+    known = resolve(request)
+    if isinstance(known, HttpResponseBase):
+        known = render(known)
+        if not asked.options.is_kept(known.status_code):
+            say_not_stored(known)
+            return known  # of the moment: it says nothing of how the first request ended
+    # Where it was settled the key stands otherwise now.
+    return claim(asked) if _is_settled(asked.options, asked.using, unsure, known) else unsure
+
+
+def _is_settled(
+    options: Idempotency, using: str, unsure: Unsure, known: HttpResponseBase | bool | None
+) -> bool:
+    """Whether *known*, which the view's `resolve=` gave, says how it ended; then it is written down."""
     if known is None:
         return False
     if known is False:
         return settle.undone(using, unsure.id, unsure.token, "resolve= says it did not happen")
-    answer = None if known is True else storable(rendered(known), options)
+    answer = None if known is True or unsure.is_forgotten else storable(known, options)
     return settle.done(
         using, unsure.id, unsure.token, "resolve= says it happened",
         key_span=options.key_span, body_span=options.body_span, answer=answer,

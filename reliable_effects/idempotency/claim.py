@@ -55,6 +55,7 @@ class Claimed:
     id: int
     token: int
     key: str  # its HMAC, for log lines
+    principal: str
     options: Idempotency
 
 
@@ -82,6 +83,7 @@ class Unsure:
 
     id: int
     token: int
+    is_forgotten: bool  # whoever asked then has been forgotten since: no answer of theirs is kept
 
 
 Answer = Claimed | Kept | Refused | Unsure
@@ -135,7 +137,7 @@ def _answer(request: Request, rows: Sequence[IdempotencyRecord], token: int) -> 
         return _given_up(request.using, mine)
     if mine is not None:
         if mine.state == RecordState.IN_PROGRESS:
-            return Claimed(request.using, mine.pk, token, mine.key, request.options)
+            return Claimed(request.using, mine.pk, token, mine.key, mine.principal, request.options)
         return Refused(problems.CONFLICT, 1)  # settled by somebody, after a long pause of ours
     if standing:
         return _of_another(request, standing[0], token)
@@ -151,7 +153,7 @@ def _of_another(request: Request, row: IdempotencyRecord, token: int) -> Answer 
         case RecordState.DONE:
             return _kept(row)
         case RecordState.UNCERTAIN:
-            return Unsure(row.pk, row.token)
+            return Unsure(row.pk, row.token, row.principal != request.identity.principal)
         case _ if left > timedelta(0):
             return Refused(problems.CONFLICT, math.ceil(left.total_seconds()))
         case _ if row.foreign:

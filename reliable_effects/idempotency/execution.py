@@ -22,6 +22,7 @@ from django.http.response import HttpResponseBase
 
 from ..exceptions import KeyTakenOver
 from ..outbox import outage
+from ..outbox.passing import may_pass
 from ..outbox.persist import surely
 from ..outbox.reconnect import mend, reconnect
 from . import problems
@@ -69,8 +70,10 @@ class Execution:
         except KeyTakenOver:
             return self._taken_over()
         except BaseException as error:
-            if isinstance(error, Error) and answer is not None and self._was_committed():
-                outage.tell("an idempotent request was committed in spite of an error", error)
+            # What cannot pass is no lost answer to a COMMIT, but the defect of a hook after it.
+            if may_pass(error) and answer is not None and self._was_committed():
+                what = "an idempotent request was committed in spite of an error"
+                outage.tell(f"{what}; its on_commit hooks did not all run", error)
                 return self._said(response, answer)
             self._let_go(error)
             raise
@@ -160,7 +163,11 @@ class Execution:
 
     def _storable(self, response: HttpResponseBase) -> Storable | None:
         options = self._claimed.options
-        return storable(response, options) if options.is_kept(response.status_code) else None
+        if not options.is_kept(response.status_code):
+            return None
+        # Django's mark that the response has the secret of a cookie in it: of one browser, and now.
+        has_csrf_token = bool(self._request.META.get("CSRF_COOKIE_NEEDS_UPDATE"))
+        return storable(response, options, is_secret=has_csrf_token)
 
     def _is_spoiled(self, response: HttpResponseBase) -> bool:
         """

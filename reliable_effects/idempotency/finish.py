@@ -15,6 +15,7 @@ from .claim import Claimed
 from .held import update_unless_held
 from .models import IdempotencyRecord, IdempotencyRecordQuerySet
 from .states import RecordState
+from .sweeps import BLANK
 
 logger = logging.getLogger("reliable_effects")
 
@@ -23,22 +24,27 @@ _OPEN = (RecordState.IN_PROGRESS, RecordState.UNCERTAIN)
 
 
 def complete(claimed: Claimed, answer: Storable) -> bool:
-    """Keep *answer*, in the transaction of the business rows. False: the key is not ours any more."""
+    """
+    Keep *answer*, in the transaction of the business rows. False: the key is not ours any more.
+
+    Whoever was forgotten since the request began has no answer kept: nobody would find it again.
+    """
     options = claimed.options
     key_ends, body_ends = DbNow() + options.key_span, DbNow() + options.body_span
-    won = _mine(claimed).filter(state__in=_OPEN).update(
-        state=RecordState.DONE,
-        status=answer.status,
-        headers=answer.headers,
-        body=answer.body,
-        omitted=answer.omitted,
-        finished_at=DbNow(),
-        expires_at=key_ends,
-        body_expires_at=body_ends,
-        look_at=body_ends,
-        reason="",
-    )  # fmt: skip
-    return won == 1
+    done = {
+        "state": RecordState.DONE,
+        "status": answer.status,
+        "omitted": answer.omitted,
+        "finished_at": DbNow(),
+        "expires_at": key_ends,
+        "reason": "",
+    }
+    kept = {"body": answer.body, "headers": answer.headers, "body_expires_at": body_ends}
+    ours = _mine(claimed).filter(state__in=_OPEN)
+    known = ours.filter(principal=claimed.principal)
+    if known.update(**done, **kept, look_at=body_ends) == 1:
+        return True
+    return ours.update(**done, **BLANK, look_at=key_ends) == 1
 
 
 def is_done(claimed: Claimed) -> bool:

@@ -8,14 +8,14 @@ from datetime import timedelta
 from typing import Literal, TypedDict
 
 from django.db import router
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
 from ..conf import LONGEST_SPAN, settings
 from .models import IdempotencyRecord
 
 Scope = Callable[[HttpRequest], str]
-Resolve = Callable[[HttpRequest], "HttpResponse | bool | None"]
+Resolve = Callable[[HttpRequest], "HttpResponseBase | bool | None"]
 Redact = Callable[[HttpResponseBase], bytes]
 
 

@@ -10,11 +10,12 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from django.db import transaction
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
+from ..idempotency.answers import rendered
 from ..idempotency.begin import begin, early_problem, wants_a_key
 from ..idempotency.decorator import is_atomic_without_key, mark_non_atomic, refuse_async
 from ..idempotency.execution import Execution
@@ -42,13 +43,15 @@ class IdempotentMixin(APIView):
     @classmethod
     def as_view(cls, *args: Any, **kwargs: Any) -> Any:  # a viewset's takes its actions
         view = super().as_view(*args, **kwargs)
-        for method in cls.http_method_names:
+        for method in (*cls.http_method_names, *getattr(view, "actions", {}).values()):
             refuse_async(getattr(cls, method, None), f"{cls.__qualname__}.{method}")
-        mark_non_atomic(view, cls.idempotency.alias())
+        options: Idempotency = kwargs.get("idempotency", cls.idempotency)
+        mark_non_atomic(view, options.alias())
         return view
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         request.idempotency = None  # type: ignore[attr-defined]  # ours
+        self._name_action(request)
         self._execution = self._problem = None
         if not self._is_for_us(request):
             return self._dispatch_without_key(request, *args, **kwargs)
@@ -77,19 +80,32 @@ class IdempotentMixin(APIView):
             return response
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        super().initial(request, *args, **kwargs)
         if not self._is_for_us(request):
+            super().initial(request, *args, **kwargs)
             return
+        options = self.get_idempotency()
+        if not options.throttles_replays:  # they are asked later, in `_admit`
+            self.__dict__["check_throttles"] = lambda _request: None
+        try:
+            super().initial(request, *args, **kwargs)
+        finally:
+            self.__dict__.pop("check_throttles", None)
         if self._problem is not None:
             self._give(self._problem.answer())
             return
-        options = self.get_idempotency()
+
+        def rendered_here(response: Any) -> HttpResponseBase:
+            """As if the view had returned it: data of REST framework want its renderer."""
+            return rendered(self.finalize_response(request, response, *args, **kwargs))
+
         begun = begin(
             request,
             options,
             self.idempotency.alias(),
             type(self).__qualname__,
             admit=lambda: self._admit(request, options),
+            check_replay=lambda: self.check_replay(request),
+            render=rendered_here,
         )
         if not isinstance(begun, Handle):
             self._give(begun)
@@ -100,14 +116,23 @@ class IdempotentMixin(APIView):
         execution.start()
         self._execution = execution
 
-    def check_throttles(self, request: Request) -> None:
-        """Later, where a replay is free of them; see `_admit`."""
-        if not self._is_for_us(request) or self.get_idempotency().throttles_replays:
-            super().check_throttles(request)
+    def check_replay(self, request: Request) -> None:
+        """
+        Called before a stored answer is given: raise PermissionDenied to keep it back.
+
+        The view does not run for a replay, so permissions that it asks of an object are not asked.
+        """
 
     def _admit(self, request: Request, options: Idempotency) -> None:
         if not options.throttles_replays:
-            super().check_throttles(request)
+            self.check_throttles(request)
+
+    def _name_action(self, request: HttpRequest) -> None:
+        """A viewset does so itself, but only after we have asked for the options."""
+        actions = getattr(self, "action_map", None)
+        if actions is not None:
+            method = str(request.method).lower()
+            self.action = "metadata" if method == "options" else actions.get(method)
 
     def _is_for_us(self, request: Any) -> bool:
         method = str(request.method).lower()
@@ -115,7 +140,7 @@ class IdempotentMixin(APIView):
             return False  # 405 needs no key
         return wants_a_key(request, self.get_idempotency())
 
-    def _give(self, response: HttpResponse) -> None:
+    def _give(self, response: HttpResponseBase) -> None:
         """In place of this request's handler, as viewsets put theirs."""
         handler = str(self.request.method).lower()
         setattr(self, handler, lambda *_args, **_kwargs: response)

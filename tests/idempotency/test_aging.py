@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 from django.db import connection
+from django.http import HttpResponse
 
 from reliable_effects.clock import DbNow, moved
 from reliable_effects.idempotency.digests import of_user
@@ -139,6 +140,36 @@ def test_a_request_in_progress_is_left_and_told(post, user):
     assert done.others["idempotency records"].left == 1
     assert not done.is_complete
     assert record().principal == of_user("auth.user", str(user.pk))
+
+
+def test_who_was_forgotten_has_no_answer_kept_by_a_late_request(post, plan, user):
+    """No later erasure would find it."""
+
+    def then(*_):
+        IdempotencyRecord.objects.update(state=RecordState.UNCERTAIN, look_at=None)
+        forget(user, by="ada", why="request of 3 May")
+        return HttpResponse("card 4242 of Ada")
+
+    plan.then = then
+    post("/foreign/")
+
+    assert (record().body, record().headers, record().state) == (None, [], RecordState.DONE)
+    assert code(post("/foreign/")) == "result-expired"
+
+
+def test_who_was_forgotten_has_no_answer_kept_that_resolve_knows(post, plan, user):
+    """The same, where nobody saw the first request end."""
+
+    def then(request, _):
+        request.idempotency.mark_sent()
+        raise RuntimeError("ouch")
+
+    plan.then = then
+    post("/rest_settled/")
+    forget(user, by="ada", why="request of 3 May")
+
+    assert code(post("/rest_settled/")) == "result-expired"
+    assert (record().body, record().state) == (None, RecordState.DONE)
 
 
 def test_a_record_is_found_by_the_key_that_a_client_tells(post):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from django.http import HttpResponse, StreamingHttpResponse
+from django.middleware.csrf import get_token
 
 from reliable_effects.models import IdempotencyRecord
 from tests.idempotency.conftest import code, is_replay, record, written
@@ -249,6 +250,17 @@ def test_what_lets_somebody_in_is_never_kept(post, plan, settings):
     assert (second["X-Shop"], "X-Other" in second) == ("kept", False)
     assert not second.cookies.get("sid")
     assert "canary" not in str(record().headers) + str(second.headers)
+
+
+def test_a_form_with_its_token_is_not_kept(post, plan):
+    """It is the secret of a cookie, and that is not kept either."""
+    plan.then = lambda request, _: HttpResponse(get_token(request), status=422)
+
+    post()
+    second = post()
+
+    assert (second.status_code, second["Idempotency-Replay"]) == (422, "omitted")
+    assert (record().body, plan.runs) == (None, 1)
 
 
 @pytest.mark.parametrize("url", ["/place/", "/rest/", "/permitted/"])

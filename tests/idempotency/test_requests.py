@@ -14,10 +14,12 @@ from django.test import AsyncClient, Client, RequestFactory
 from django.test.client import encode_multipart
 from rest_framework.decorators import api_view, authentication_classes
 from rest_framework.views import APIView
+from rest_framework.viewsets import ViewSet
 
 from reliable_effects.idempotency import IdempotentView, idempotent
 from reliable_effects.rest_framework import IdempotentMixin
 from tests.idempotency.conftest import code, is_replay
+from tests.idempotency.views import Around
 
 pytestmark = pytest.mark.django_db
 
@@ -135,7 +137,9 @@ def test_actions_of_a_viewset_are_operations_of_their_own(post, plan):
 
 
 def test_a_viewset_may_insist_on_a_key(post, plan):
-    """In its own time: after permissions."""
+    """For one of its actions, and in its own time: after permissions."""
+    assert post("/viewset/1/pay/", key=None).status_code == 200
+    plan.runs = 0
     assert code(post("/orders/", key=None)) == "missing-key"
     assert code(post("/orders/", key='""')) == "invalid-key"
     assert plan.runs == 0
@@ -186,8 +190,13 @@ def test_async_views_are_refused_where_they_are_written():
         async def post(self, _request):
             return HttpResponse()
 
+    class OfViewsets(IdempotentMixin, ViewSet):
+        async def create(self, _request):
+            return HttpResponse()
+
     for write in (
         lambda: idempotent(view),
+        lambda: OfViewsets.as_view({"post": "create"}),
         lambda: idempotent(required=True)(view),
         OfDjango.as_view,
         OfRestFramework.as_view,
@@ -211,6 +220,8 @@ def test_functions_of_rest_framework_are_refused_with_the_way_out():
 
     request = RequestFactory().post("/", headers={"Idempotency-Key": "k"})
 
+    with pytest.raises(TypeError, match="IdempotentMixin"):
+        Around.as_view()(request)
     with pytest.raises(TypeError, match="IdempotentMixin"):
         idempotent(outer)
     with pytest.raises(TypeError, match="IdempotentMixin"):

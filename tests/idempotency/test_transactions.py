@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from django.core.exceptions import BadRequest, PermissionDenied
 from django.db import IntegrityError, OperationalError, connection, connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.http import Http404, HttpResponse
 from django.test import RequestFactory
 from django.views.decorators.csrf import csrf_exempt
@@ -126,11 +127,12 @@ def test_a_success_that_cannot_be_committed_is_none(post, plan):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_hook_that_fails_after_the_commit_does_not_run_the_view_again(post, plan):
-    """The order stands, and so does its answer."""
+@pytest.mark.parametrize("error", [RuntimeError("the broker is away"), IntegrityError("twice")])
+def test_a_hook_that_fails_after_the_commit_does_not_run_the_view_again(post, plan, error):
+    """The order stands, and so does its answer; the defect is told as Django tells it."""
 
     def then(request, order):
-        transaction.on_commit(raising(RuntimeError("the broker is away")))
+        transaction.on_commit(raising(error))
         return created(request, order)
 
     plan.then = then
@@ -139,6 +141,27 @@ def test_a_hook_that_fails_after_the_commit_does_not_run_the_view_again(post, pl
 
     assert first.status_code == 500
     assert (second.status_code, is_replay(second), written()) == (201, True, (1, 1))
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_commit_whose_answer_was_lost_is_told(post, plan, monkeypatch, caplog):
+    """The client has its answer, and the hooks did not run: somebody has to know."""
+    commit = BaseDatabaseWrapper._commit
+
+    def lost(self):
+        commit(self)
+        monkeypatch.setattr(BaseDatabaseWrapper, "_commit", commit)
+        raise OperationalError("server closed the connection unexpectedly")
+
+    def then(request, order):
+        monkeypatch.setattr(BaseDatabaseWrapper, "_commit", lost)
+        return created(request, order)
+
+    plan.then = then
+
+    assert post().status_code == 201
+    assert "its on_commit hooks did not all run" in caplog.text
+    assert is_replay(post())
 
 
 @EVERYWHERE

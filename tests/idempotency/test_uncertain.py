@@ -226,6 +226,35 @@ def test_a_view_may_find_out_itself(user, plan, known, then):
         assert is_replay(asked())
 
 
+def test_what_a_view_finds_out_may_be_data_of_rest_framework(post, plan):
+    """It is rendered as if the view had returned it."""
+    plan.then = sends(fails)
+    post("/rest_settled/")
+    answer = post("/rest_settled/")
+
+    assert (answer.status_code, answer.json(), is_replay(answer)) == (201, {"charge": 7}, True)
+    assert plan.runs == 1
+
+
+def test_an_answer_of_the_moment_settles_nothing(user, plan):
+    """The partner is away, so nobody can be asked; the key stays uncertain."""
+    told = [HttpResponse("later", status=503), HttpResponse("charged", status=201)]
+    view = idempotent(acts, foreign=True, resolve=lambda _: told.pop(0))
+    request = RequestFactory().post("/", headers={"Idempotency-Key": "k"})
+    request.user = user
+    plan.then = sends(fails)
+
+    with pytest.raises(RuntimeError):
+        view(request)
+    away = view(request)
+    between = record().state
+    settled = view(request)
+
+    assert (away.status_code, away["Idempotency-Stored"]) == (503, "false")
+    assert between == RecordState.UNCERTAIN
+    assert (settled.status_code, is_replay(settled), plan.runs) == (201, True, 1)
+
+
 def test_options_that_mean_nothing_are_refused():
     """Where they are written, not when a request comes."""
     for options, said in [

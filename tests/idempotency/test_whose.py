@@ -105,6 +105,27 @@ def test_a_throttle_is_for_what_is_done(post, plan):
     assert plan.runs == 2
 
 
+def test_a_throttle_of_the_views_own_is_asked_as_late(post, plan):
+    """Also one that overrides the method."""
+    post("/rest_guarded/")
+    plan.is_throttled = True
+
+    assert is_replay(post("/rest_guarded/"))
+    assert post("/rest_guarded/", key="new").status_code == 429
+
+
+def test_a_view_may_keep_a_stored_answer_back(post, plan):
+    """It does not run for a replay, so nobody else asks whose the object is by now."""
+    post("/rest_guarded/")
+    plan.is_forbidden_object = True
+    refused = post("/rest_guarded/")
+    plan.is_forbidden_object = False
+
+    assert (refused.status_code, is_replay(refused)) == (403, False)
+    assert is_replay(post("/rest_guarded/"))
+    assert plan.runs == 1
+
+
 def test_each_request_asks_a_throttle_once(post):
     """Else half of what is allowed would be used up."""
     post("/rest/", key="one")

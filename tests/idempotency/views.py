@@ -15,7 +15,7 @@ from django.views import View
 from django.views.decorators.csrf import csrf_exempt
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.decorators import action
-from rest_framework.exceptions import ValidationError
+from rest_framework.exceptions import PermissionDenied, Throttled, ValidationError
 from rest_framework.parsers import DataAndFiles, FormParser, JSONParser, MultiPartParser
 from rest_framework.permissions import BasePermission, IsAuthenticated
 from rest_framework.renderers import JSONRenderer
@@ -38,7 +38,7 @@ class Plan:
     def __init__(self) -> None:
         self.runs = 0
         self.then: Then = created
-        self.is_forbidden = self.is_throttled = False
+        self.is_forbidden = self.is_throttled = self.is_forbidden_object = False
 
 
 def created(_request: HttpRequest, order: Order) -> HttpResponse:
@@ -156,6 +156,31 @@ class OfNested(OfRestFramework):
     parser_classes = [Nested]
 
 
+class Settled(OfRestFramework):
+    """Asked about an uncertain key, it answers as a view of REST framework does."""
+
+    idempotency = Idempotency(foreign=True, resolve=lambda _: Response({"charge": 7}, status=201))
+
+
+class Guarded(OfRestFramework):
+    """Of a shop whose orders may change hands, and with a throttle of its own."""
+
+    def check_replay(self, _request: Any) -> None:
+        if plan.is_forbidden_object:
+            raise PermissionDenied
+
+    def check_throttles(self, request: Any) -> None:
+        super().check_throttles(request)
+        if plan.is_throttled:
+            raise Throttled
+
+
+@method_decorator(idempotent, name="dispatch")
+class Around(APIView):
+    def post(self, request: Any) -> HttpResponse:
+        return acts(request)
+
+
 class OfAnonymous(OfRestFramework):
     permission_classes = [NotForbidden]
 
@@ -163,7 +188,9 @@ class OfAnonymous(OfRestFramework):
 class Orders(IdempotentMixin, ViewSet):
     authentication_classes = [BySession]
     renderer_classes = [JSONRenderer]
-    idempotency = Idempotency(required=True)
+
+    def get_idempotency(self) -> Idempotency:
+        return Idempotency(required=self.action == "create")
 
     def create(self, request: Any) -> Response:
         acts(request)
@@ -199,6 +226,9 @@ urlpatterns = [
     route("decorated", Decorated.as_view()),
     route("rest", OfRestFramework.as_view()),
     route("rest_throttled", ThrottledToo.as_view()),
+    route("rest_settled", Settled.as_view()),
+    route("rest_guarded", Guarded.as_view()),
+    route("rest_around", Around.as_view()),
     route("rest_tokens", OfTokens.as_view()),
     route("rest_nested", OfNested.as_view()),
     route("rest_anonymous", OfAnonymous.as_view()),
