@@ -180,9 +180,8 @@ class ErrorSerializer(serializers.Serializer[Mapping[str, Any]]):
     code = serializers.CharField()
 
 
+# Only described, never rendered: see `problems`. No docstring, which OpenAPI would have.
 class ProblemSerializer(ErrorSerializer):
-    """Only described, never rendered: see `problems`."""
-
     status = serializers.IntegerField()
 
 
