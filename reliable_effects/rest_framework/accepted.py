@@ -50,6 +50,6 @@ def _view_of(address: str, route: str, request: Request) -> EffectStatusViewSet:
             f' router.register("…", YourStatus, basename={route!r})'
         )
     view: EffectStatusViewSet = cls(**found.initkwargs)
-    view.namespace = match.namespace  # which need not be that of the request
+    view._namespace = match.namespace  # noqa: SLF001  # it need not be that of the request
     view.request, view.args, view.kwargs, view.format_kwarg = request, (), {}, None
     return view

@@ -74,7 +74,7 @@ class EffectStatusViewSet(GenericViewSet[OutboxEvent]):
     pagination_class = NewestFirst
     filter_backends = ()  # a project's own would look for fields that nobody is shown
     lookup_field = "id"
-    namespace: str | None = None  # that of the request; another where another view answers for us
+    _namespace: str | None = None  # that of the request; another where another view answers for us
 
     def owned(self, request: Request) -> models.QuerySet[Any]:
         """The subjects whose events the asker may see. Everything else is not found."""
@@ -176,9 +176,9 @@ class EffectStatusViewSet(GenericViewSet[OutboxEvent]):
         ]
 
     def reverse_action(self, url_name: str, *args: Any, **kwargs: Any) -> str:
-        if self.namespace is None:
+        if self._namespace is None:
             return super().reverse_action(url_name, *args, **kwargs)
-        parts = [self.namespace, f"{self.basename}-{url_name}"]
+        parts = [self._namespace, f"{self.basename}-{url_name}"]
         kwargs.setdefault("request", self.request)
         return reverse(":".join(filter(None, parts)), *args, **kwargs)
 
