@@ -58,6 +58,7 @@ def _run(stack: Stack, fleet: Fleet) -> None:
         f"""
   Shop       {stack.web_url}/
   Trials     {stack.web_url}/trials/   start one that ends in 20 seconds; move and cancel ends
+  API        {stack.web_url}/api/      orders/, effects/, schema/; a user with an e-mail, by password
   Partners   {stack.partners_url}/     press a button there to make one misbehave
   Admin      {stack.web_url}/admin/    user admin, password admin
   Logs       {stack.logs}

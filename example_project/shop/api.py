@@ -59,6 +59,8 @@ class WhenPaymentsAreBehind(ShedLoad):
 
 
 class Orders(IdempotentMixin, APIView):
+    """Place an order."""
+
     throttle_classes = (WhenPaymentsAreBehind,)
 
     @describe_accepted(
@@ -76,6 +78,8 @@ class Orders(IdempotentMixin, APIView):
     def post(self, request: Request) -> Response:
         wanted = OrderSerializer(data=request.data)
         wanted.is_valid(raise_exception=True)
+        if not request.user.email:
+            raise serializers.ValidationError("Your account has no e-mail address to order for.")
         try:
             order = place_order(
                 reference=new_reference(),
@@ -99,7 +103,8 @@ class OrderStatus(EffectStatusViewSet):
     cancellable = ("shop.gift_wrap",)
 
     def owned(self, request: Request):
-        return Order.objects.filter(email=request.user.email)
+        email = request.user.email
+        return Order.objects.filter(email=email) if email else Order.objects.none()
 
     def results(self, events):
         orders = Order.objects.in_bulk([int(event.subject_pk) for event in events])

@@ -101,6 +101,9 @@ class Registry:
     def find_effect(self, name: str) -> Effect[Any, Any] | None:
         return self._effects.get(name)
 
+    def find_event(self, name: str) -> Event[Any, Any] | None:
+        return self._events.get(name)
+
     def on(self, event: Event[Any, Any]) -> tuple[Effect[Any, Any], ...]:
         return self._by_event.get(event.name, ())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from django.contrib import admin
@@ -11,9 +12,12 @@ from django.http import HttpRequest
 
 from ..outbox.admin import looks, search
 from ..outbox.admin.deliveries import also_show
+from ..outbox.admin.filters import KnownChoices
 from ..outbox.admin.pages import ReadOnlyAdmin
 from ..outbox.models import Delivery
-from .models import OutgoingCall
+from .models import Known, OutgoingCall
+
+_NEWEST = 10_000  # calls
 
 
 class _Shown:
@@ -59,8 +63,27 @@ class CallInline(_Shown, admin.StackedInline):  # type: ignore[type-arg]  # not 
         return False
 
 
+class KnownFilter(KnownChoices):
+    title, parameter_name = f"known, of the newest {_NEWEST:,}", "known"
+
+    def known(self) -> Iterable[tuple[str, str]]:
+        return [(known.value, known.value) for known in Known]
+
+    def queryset(
+        self, _request: HttpRequest, queryset: QuerySet[OutgoingCall]
+    ) -> QuerySet[OutgoingCall]:
+        if (chosen := self.value()) not in Known.values:
+            return queryset
+        # No index has it, so the newest are looked through and no more.
+        newest = queryset.order_by("-pk").values_list("pk", flat=True).first() or 0
+        return queryset.filter(known=chosen, pk__gt=newest - _NEWEST)
+
+
 class OutgoingCallAdmin(_Shown, ReadOnlyAdmin):
-    list_display = ("target", "call", "shown_known", "status", "times_sent", "last_sent")
+    list_display = (
+        "target", "call", "shown_delivery", "shown_known", "status", "times_sent", "last_sent",
+    )  # fmt: skip
+    list_filter = (KnownFilter,)
     ordering = ("-id",)
     search_fields = ("key",)  # shows the box; `get_search_results` says what is looked for
     search_help_text = "The idempotency key that a partner names."

@@ -41,7 +41,8 @@ def accepted(emitted: Emitted | OutboxEvent | UUID, request: Request, *, route: 
 
 def _view_of(address: str, route: str, request: Request) -> EffectStatusViewSet:
     path = "/" + unquote(urlsplit(address).path).removeprefix(get_script_prefix())
-    found: Any = resolve(path).func
+    match = resolve(path)
+    found: Any = match.func
     cls = getattr(found, "cls", None)
     if cls is None or not issubclass(cls, EffectStatusViewSet):
         raise ImproperlyConfigured(
@@ -49,5 +50,6 @@ def _view_of(address: str, route: str, request: Request) -> EffectStatusViewSet:
             f' router.register("…", YourStatus, basename={route!r})'
         )
     view: EffectStatusViewSet = cls(**found.initkwargs)
+    view._namespace = match.namespace  # noqa: SLF001  # it need not be that of the request
     view.request, view.args, view.kwargs, view.format_kwarg = request, (), {}, None
     return view

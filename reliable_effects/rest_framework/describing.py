@@ -48,7 +48,9 @@ else:
     def _not_found() -> dict[Any, Any]:
         return {(404, _PROBLEM): OpenApiResponse(ProblemSerializer, "No such event.")}
 
+    # Said here: else it would be our docstrings, which are for who writes the views.
     describe_list = extend_schema(  # type: ignore[assignment]  # it bounds its type otherwise
+        description="Your events, the newest first.",
         parameters=[
             OpenApiParameter("kind", OpenApiTypes.STR, description="An event's name."),
             OpenApiParameter(
@@ -72,6 +74,7 @@ else:
         "Retry-After", OpenApiTypes.INT, [200, 304], "Seconds; left out when nothing will change."
     )
     describe_one = extend_schema(  # type: ignore[assignment]  # it bounds its type otherwise
+        description="How it goes with one event.",
         parameters=[
             _ID,
             OpenApiParameter("If-None-Match", OpenApiTypes.STR, OpenApiParameter.HEADER),
@@ -86,6 +89,7 @@ else:
         },
     )
     describe_action = extend_schema(  # type: ignore[assignment]  # it bounds its type otherwise
+        description="Give up what waits and may be given up.",
         parameters=[_ID],
         request=None,
         responses={

@@ -11,7 +11,7 @@ import math
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -20,6 +20,7 @@ from django.utils import timezone
 from rest_framework import serializers
 
 from ..outbox.models import Attempt, Delivery, OutboxEvent
+from . import names
 from .outward import OVER, Outward, of_event, with_outward
 from .problems import problem
 
@@ -66,8 +67,9 @@ class Document:
         if any(step.status == Outward.RUNNING for step in self.deliveries):
             return SOON
         ahead = [step.next_attempt_at for step in self.deliveries if step.next_attempt_at]
-        wait = min(ahead) - timezone.now() if ahead else timedelta(0)
-        return min(max(math.ceil(wait.total_seconds()), SOON), LATER)
+        # What has been due for long stands in a line: it will wait for as long again, for all we know.
+        waits = [abs(instant - timezone.now()).total_seconds() for instant in ahead]
+        return min(max(math.ceil(min(waits, default=0)), SOON), LATER)
 
 
 class Deliveries:
@@ -105,7 +107,7 @@ class Deliveries:
 
 
 def visible(rows: QuerySet[Delivery], hidden: Collection[str]) -> QuerySet[Delivery]:
-    return rows.exclude(effect__in=list(hidden)) if hidden else rows
+    return rows.exclude(effect__in=names.of_effects(hidden)) if hidden else rows
 
 
 def word(row: Any) -> Outward:
@@ -116,7 +118,7 @@ def word(row: Any) -> Outward:
 def steps(rows: Iterable[Delivery], labels: Mapping[str, str]) -> list[Step]:
     return [
         Step(
-            labels.get(row.effect, row.effect),
+            names.label(row.effect, labels),
             word(row),
             row.attempts,
             row.due_at if word(row) == Outward.PENDING else None,
@@ -178,9 +180,8 @@ class ErrorSerializer(serializers.Serializer[Mapping[str, Any]]):
     code = serializers.CharField()
 
 
+# Only described, never rendered: see `problems`. No docstring, which OpenAPI would have.
 class ProblemSerializer(ErrorSerializer):
-    """Only described, never rendered: see `problems`."""
-
     status = serializers.IntegerField()
 
 

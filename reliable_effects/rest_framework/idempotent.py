@@ -24,12 +24,11 @@ from ..idempotency.options import Idempotency
 from ..idempotency.problems import Problem
 
 
+# OpenAPI has this docstring where a view has none of its own.
+# `class Orders(IdempotentMixin, ModelViewSet): …`, with the options in `idempotency`; one view may
+# have others for one of its actions: override `get_idempotency`.
 class IdempotentMixin(APIView):
-    """
-    `class Orders(IdempotentMixin, ModelViewSet): …`, with the options in `idempotency`.
-
-    One view may have others for one of its actions: override `get_idempotency`.
-    """
+    """Sent again under the same Idempotency-Key, a request acts once and gets the same answer."""
 
     idempotency: ClassVar[Idempotency] = Idempotency()
 

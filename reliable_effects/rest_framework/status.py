@@ -18,20 +18,21 @@ from django.db import DEFAULT_DB_ALIAS, models, router
 from django.utils.http import parse_etags
 from rest_framework import serializers
 from rest_framework.decorators import action
-from rest_framework.exceptions import ValidationError
-from rest_framework.pagination import Cursor, CursorPagination
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.reverse import reverse
 from rest_framework.viewsets import GenericViewSet
 
 from ..effects.labels import labels_of
 from ..outbox.models import Delivery, OutboxEvent
-from . import documents, subjects
+from ..outbox.states import State
+from . import documents, names, subjects
 from .cancelling import cancel
 from .describing import describe_action, describe_list, describe_one
 from .documents import Deliveries, Document, DocumentSerializer
 from .outward import Outward, events_called
+from .paging import NewestFirst
 from .problems import Problem, answer_as_problem
 
 
@@ -43,30 +44,13 @@ class FilterSerializer(serializers.Serializer[Any]):
     subject = serializers.CharField(required=False, help_text="the primary key of what it is about")
 
 
-class NewestFirst(CursorPagination):
-    ordering = ("-emitted_at", "-id")
-    page_size = 20
-    offset_cutoff = None  # type: ignore[assignment]  # as its code allows; many events of one statement have one instant
-
-    def decode_cursor(self, request: Request) -> Cursor | None:
-        given = request.query_params.get(self.cursor_query_param)
-        if given is None:
-            return None
-        try:
-            cursor = super().decode_cursor(request)
-            if cursor is not None and cursor.position is not None:
-                models.DateTimeField().to_python(cursor.position)
-        except Exception as error:
-            raise ValidationError({self.cursor_query_param: ["This leads to no page."]}) from error
-        return cursor
-
-
 class EffectStatusViewSet(GenericViewSet[OutboxEvent]):
     """
     Subclass it, say whose events are seen, and register it with a `basename`:
 
         class OrderStatus(EffectStatusViewSet):
             subject = Order
+            permission_classes = [IsAuthenticated]
 
             def owned(self, request):
                 return Order.objects.filter(customer=request.user)
@@ -90,6 +74,7 @@ class EffectStatusViewSet(GenericViewSet[OutboxEvent]):
     pagination_class = NewestFirst
     filter_backends = ()  # a project's own would look for fields that nobody is shown
     lookup_field = "id"
+    _namespace: str | None = None  # that of the request; another where another view answers for us
 
     def owned(self, request: Request) -> models.QuerySet[Any]:
         """The subjects whose events the asker may see. Everything else is not found."""
@@ -140,9 +125,11 @@ class EffectStatusViewSet(GenericViewSet[OutboxEvent]):
     @action(detail=True, methods=["post"])
     def cancel(self, request: Request, id: str) -> Response:  # noqa: A002  # as above
         event = self._found(id)
-        changed = cancel(self._may_be_cancelled(event), request, event)
+        rows = self._may_be_cancelled(event)
+        # Twice is once: the first answer may have been lost.
+        is_given_up = cancel(rows, request, event) or rows.filter(state=State.CANCELLED).exists()
         document = self.documents_of([event])[0]
-        if not changed and document.status != Outward.CANCELLED:
+        if not is_given_up:
             answer_as_problem(request)
             raise Problem(
                 "not-cancellable",
@@ -188,13 +175,20 @@ class EffectStatusViewSet(GenericViewSet[OutboxEvent]):
             for event in events
         ]
 
+    def reverse_action(self, url_name: str, *args: Any, **kwargs: Any) -> str:
+        if self._namespace is None:
+            return super().reverse_action(url_name, *args, **kwargs)
+        parts = [self._namespace, f"{self.basename}-{url_name}"]
+        kwargs.setdefault("request", self.request)
+        return reverse(":".join(filter(None, parts)), *args, **kwargs)
+
     def serialised(self, document: Document) -> Any:
         return DocumentSerializer(document).data
 
     def _links(self, event: OutboxEvent, rows: Sequence[Delivery]) -> dict[str, str | None]:
+        cancellable = names.of_effects(self.cancellable)
         may_be = any(
-            row.effect in self.cancellable and documents.word(row) == Outward.PENDING
-            for row in rows
+            row.effect in cancellable and documents.word(row) == Outward.PENDING for row in rows
         )
         of_it = {"id": str(event.pk)}
         return {
@@ -236,23 +230,32 @@ class EffectStatusViewSet(GenericViewSet[OutboxEvent]):
         else:
             labels = labels_of(self.subject)
             events = OutboxEvent.objects.using(self.alias).filter(subject_model__in=labels)
-        return events.filter(name__in=list(self.kinds)) if self.kinds else events
+        return events.filter(name__in=names.of_events(self.kinds)) if self.kinds else events
 
     def _owned(self) -> models.QuerySet[Any]:
-        return self.owned(self.request).using(self.alias)
+        rows = self.owned(self.request)
+        found, wanted = rows.model._meta, self.subject._meta  # type: ignore[union-attr]  # as annotated
+        if found.concrete_model is not wanted.concrete_model:
+            raise ImproperlyConfigured(
+                f"{type(self).__name__}.owned() gives rows of {found.label}; its subject is"
+                f" {wanted.label}, whose events would be told by another's keys."
+            )
+        return rows.using(self.alias)
 
     def _found(self, id_: str) -> OutboxEvent:
         """The event, where the asker may see it; the answer does not tell two refusals apart."""
+        # First, so that what it cannot say of strangers is answered alike for every id.
+        owned = None if self.subject is None else self._owned()
         try:
             events = self._shown().filter(pk=UUID(id_))
         except ValueError:
             events = OutboxEvent.objects.none()
-        if self.subject is None:
+        if owned is None:
             event = self.visible(self.request, events).first()
             is_theirs = event is not None
         else:
             event = events.first()
-            is_theirs = event is not None and subjects.owns(self._owned(), event.subject_pk)
+            is_theirs = event is not None and subjects.owns(owned, event.subject_pk)
         if event is None or not is_theirs:
             answer_as_problem(self.request)
             detail = "There is none of this id, or it is not yours, or it is no longer kept."
@@ -263,7 +266,7 @@ class EffectStatusViewSet(GenericViewSet[OutboxEvent]):
         self, events: models.QuerySet[OutboxEvent], wanted: Mapping[str, Any]
     ) -> models.QuerySet[OutboxEvent]:
         if kind := wanted.get("kind"):
-            events = events.filter(name=kind)
+            events = events.filter(name__in=names.of_events([kind]))
         if subject := wanted.get("subject"):
             events = events.filter(subject_pk=subject)
         if status := wanted.get("status"):
@@ -273,5 +276,5 @@ class EffectStatusViewSet(GenericViewSet[OutboxEvent]):
 
     def _may_be_cancelled(self, event: OutboxEvent) -> models.QuerySet[Delivery]:
         return Delivery.objects.using(self.alias).filter(
-            event=event, effect__in=list(self.cancellable)
+            event=event, effect__in=names.of_effects(self.cancellable)
         )

@@ -16,6 +16,7 @@ from django.db.models import (
     Expression,
     F,
     Field,
+    Func,
     IntegerField,
     Model,
     QuerySet,
@@ -34,14 +35,30 @@ _DASHES = ((1, 8), (9, 4), (13, 4), (17, 4), (21, 12))  # where a UUID has its p
 
 def about(events: QuerySet[OutboxEvent], owned: QuerySet[Any]) -> QuerySet[OutboxEvent]:
     """Those of *events* that are about a row of *owned*."""
-    if connections[owned.db].vendor == "mysql":
-        # MariaDB does not begin with the rows of a subquery: it walks all events, newest first.
-        few = list(owned.order_by().values_list("pk", flat=True)[: _FEW + 1])
-        if len(few) <= _FEW:
-            named = events.filter(subject_model__in=labels_of(owned.model))
-            return named.filter(subject_pk__in=[str(pk) for pk in few])
-    pks = owned.order_by().annotate(_as_text=_as_text(owned.model, owned.db)).values("_as_text")
-    return events.filter(subject_model__in=labels_of(owned.model), subject_pk__in=pks)
+    named = events.filter(subject_model__in=labels_of(owned.model))
+    rows = owned.order_by()
+    pks = rows.annotate(_as_text=_as_text(owned.model, owned.db)).values("_as_text")
+    if connections[owned.db].vendor != "mysql":
+        return named.filter(subject_pk__in=pks)
+    # MariaDB does not begin with the rows of a subquery: it walks all events, newest first.
+    few = list(rows.values_list("pk", flat=True)[: _FEW + 1])
+    if len(few) <= _FEW:
+        texts = [str(pk) for pk in few]
+        named = named.filter(subject_pk__in=texts)  # by the index
+        if not isinstance(_pk_field(owned.model), CharField):
+            return named
+        return named.alias(_exact=_Bytes("subject_pk")).filter(_exact__in=texts)
+    if not isinstance(_pk_field(owned.model), CharField):
+        return named.filter(subject_pk__in=pks)
+    exact = rows.annotate(_exact=_Bytes(Cast(F("pk"), _TEXT))).values("_exact")
+    return named.alias(_exact=_Bytes("subject_pk")).filter(_exact__in=exact)
+
+
+class _Bytes(Func):
+    """A text by its bytes: MariaDB takes "aB3" for "Ab3", which may be somebody else's."""
+
+    template = "CAST(%(expressions)s AS BINARY)"
+    output_field = _TEXT
 
 
 def _as_text(model: type[Model], alias: str) -> Expression:

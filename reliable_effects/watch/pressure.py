@@ -30,7 +30,7 @@ from ..outbox.states import ENDED_WELL
 T = TypeVar("T")
 
 _REST = 10.0  # seconds; a look that failed may have cost its whole patience
-_NEWEST = 1000  # rows that ended last: enough to tell a rate by
+_NEWEST = MOST_COUNTED  # rows that ended last, of all queues: no index has them by queue
 _LATELY = timedelta(minutes=1)  # what ended longer ago says nothing of now
 
 
@@ -62,7 +62,8 @@ class Gauge:
     def read(self) -> Any:
         """What was seen at most SHED_FRESH_FOR ago; None where it could not be found out."""
         now = monotonic()
-        if now >= self._stale_at:
+        # In a spoilt transaction nothing can be asked; that is the trouble of one request only.
+        if now >= self._stale_at and not connections[self._using].needs_rollback:
             # At once, so that the other threads go by what was seen before, and one asks.
             self._stale_at = now + settings().shed_fresh_for.total_seconds()
             self._seen = self._asked()

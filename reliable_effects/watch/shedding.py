@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cached_property, wraps
-from inspect import iscoroutinefunction
+from inspect import isawaitable, iscoroutinefunction
 from typing import Any, TypeVar
 
 from asgiref.sync import sync_to_async
@@ -164,15 +164,16 @@ class Limit:
         most = self.max_backlog_per
         what = "how much of one asker waits"
         waiting = asked(self.using, what, lambda: _waiting(self.using, subjects, most + 1))
-        if waiting is None or waiting < most:
+        if waiting is None or len(waiting) < most:
             return None
-        rates = [self._line(queue).rate() for queue in self.queues]
+        queues = self.queues or tuple(dict.fromkeys(waiting))
+        rates = [self._line(queue).rate() for queue in queues]
         return Refusal(
             429,
             "over-quota",
             "Too much of yours is waiting",
             f"Nothing was done. {most} may wait at a time; come back when some of it is done.",
-            _strayed(_clamped(max(waiting - most, 1), min(rates, default=0.0))),
+            _strayed(_clamped(max(len(waiting) - most, 1), min(rates, default=0.0))),
         )
 
     def forget(self) -> None:
@@ -242,8 +243,8 @@ def _strayed(wait: float) -> int:
     return max(1, math.ceil(wait * random.uniform(1 - JITTER, 1 + JITTER)))  # noqa: S311  # no secret
 
 
-def _waiting(using: str, subjects: QuerySet[Any], most: int) -> int:
-    """How many deliveries wait because of the first of *subjects*, counted to *most*."""
+def _waiting(using: str, subjects: QuerySet[Any], most: int) -> list[str]:
+    """The queues of the deliveries, at most so many, that wait because of the first of *subjects*."""
     rows = subjects.using(using) if subjects.ordered else subjects.using(using).order_by("-pk")
     pks = [str(pk) for pk in rows.values_list("pk", flat=True)[:_SUBJECTS]]
     waiting = Delivery.objects.using(using).filter(
@@ -251,7 +252,7 @@ def _waiting(using: str, subjects: QuerySet[Any], most: int) -> int:
         event__subject_model__in=labels_of(rows.model),
         event__subject_pk__in=pks,
     )
-    return waiting[:most].count()
+    return list(waiting.values_list("queue", flat=True)[:most])
 
 
 def shed_load(
@@ -275,19 +276,20 @@ def shed_load(
         ImproperlyConfigured: no limit, or no queue, or a value that limits nothing.
     """
 
-    def decorate(view: View) -> View:
-        limit = Limit(
-            queue=queue,
-            effects=effects,
-            max_age=max_age,
-            max_backlog=max_backlog,
-            per=per,
-            max_backlog_per=max_backlog_per,
-            exempt=exempt,
-            using=using,
-            name=f"shed_load of {getattr(view, '__qualname__', view)}",
-        )
+    # Here and not in `decorate`, which `method_decorator` calls for each request.
+    limit = Limit(
+        queue=queue,
+        effects=effects,
+        max_age=max_age,
+        max_backlog=max_backlog,
+        per=per,
+        max_backlog_per=max_backlog_per,
+        exempt=exempt,
+        using=using,
+        name=f"shed_load on {_where(queue, effects)}",
+    )
 
+    def decorate(view: View) -> View:
         @wraps(view)
         def shedding(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
             refusal = limit.refusal(request)
@@ -296,15 +298,34 @@ def shed_load(
         @wraps(view)
         async def shedding_async(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
             refusal = await sync_to_async(limit.refusal)(request)
-            return await view(request, *args, **kwargs) if refusal is None else refusal.answer()
+            if refusal is not None:
+                return refusal.answer()
+            answer = view(request, *args, **kwargs)
+            return await answer if isawaitable(answer) else answer
 
-        wrapped: Any = shedding_async if iscoroutinefunction(view) else shedding
+        wrapped: Any = shedding_async if _is_async(view) else shedding
         return wrapped  # type: ignore[no-any-return]  # it is called as the view is
 
     return decorate
 
 
+def _where(queue: str | None, effects: Sequence[str | Effect[Any, Any]]) -> str:
+    if queue is not None or not effects:
+        return f"the queue {queue!r}"
+    named = (effects,) if isinstance(effects, str | Effect) else effects
+    return ", ".join(str(getattr(effect, "name", effect)) for effect in named)
+
+
+def _is_async(view: Callable[..., Any]) -> bool:
+    """Also the `dispatch` of a class with async methods: a `def` that gives a coroutine."""
+    if iscoroutinefunction(view):
+        return True
+    # `method_decorator` hands in a partial of the bound method, for each request.
+    owner = getattr(getattr(view, "func", view), "__self__", None)
+    return getattr(owner, "view_is_async", False) is True
+
+
 def forget() -> None:
-    """For tests."""
+    """For tests: what was seen, and what is closed, was so in another one."""
     for limit in declared:
         limit.forget()

@@ -152,3 +152,6 @@ def test_the_page_of_a_delivery_shows_what_is_known_of_its_calls(log_in):
             "may have been carried out" in client.get(calls, {"q": term}).content.decode()
         ) == is_found
     assert client.get(f"{calls}{OutgoingCall.objects.get().pk}/change/").status_code == 200
+    listed = client.get(calls, {"known": Known.UNKNOWN}).content.decode()
+    assert f"#{delivery.pk}" in listed
+    assert "0 outgoing calls" in client.get(calls, {"known": Known.DONE}).content.decode()

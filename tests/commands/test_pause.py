@@ -48,6 +48,7 @@ def test_a_pause_may_have_an_end(make_effect):  # noqa: F811
     ("arguments", "why", "said"),
     [
         (["shop.chrage"], "broken", "shop.chrage"),
+        (["shop.send_reciept"], "broken", "Did you mean 'shop.send_receipt'?"),
         (["shop.send_receipt"], " ", "reason"),
         (["shop.send_receipt", "--minutes", 0], "broken", "--minutes is 0"),
         (["shop.send_receipt", "--database", "nowhere"], "broken", "nowhere"),
@@ -69,3 +70,11 @@ def test_so_is_a_resumption(arguments, why, said):
     """The same."""
     with pytest.raises(CommandError, match=said):
         ask("effects_resume", *arguments, why=why)
+
+
+def test_what_was_not_paused_is_said_to_be_so():
+    """Somebody has resumed it, or it was another one that is paused."""
+    assert "was not paused, on default" in ask("effects_resume", "shop.send_receipt")
+
+    with pytest.raises(CommandError, match=r"Did you mean 'shop.send_receipt'\?"):
+        ask("effects_resume", "shop.send_reciept")

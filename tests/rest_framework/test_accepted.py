@@ -64,6 +64,26 @@ def test_a_script_prefix_is_no_part_of_the_route(ada):
     assert answer["Location"].startswith("http://testserver/shop/api/effects/")
 
 
+def test_the_view_that_emits_may_stand_in_another_namespace(ada):
+    """The addresses are those of the router."""
+    answer = ada.post("/shop/orders/")
+
+    assert answer["Location"].startswith("http://testserver/api/effects/")
+    assert answer.json()["links"]["self"] == answer["Location"]
+
+
+def test_a_route_may_have_a_namespace_of_its_own(ada):
+    """Under it are links, too."""
+    ada.post("/api/orders/")
+    event = OutboxEvent.objects.get()
+    request = Request(APIRequestFactory().post("/"))
+
+    answer = accepted(event, request, route="partners:order-effects")
+
+    assert answer["Location"] == f"http://testserver/partners/effects/{event.pk}/"
+    assert answer.data["links"]["self"] == answer["Location"]
+
+
 def test_a_route_to_something_else_is_refused(ada):
     """It would be told to customers."""
     ada.post("/api/orders/")

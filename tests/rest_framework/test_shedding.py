@@ -57,6 +57,17 @@ def test_a_customer_with_too_much_waiting_waits_alone(ada, bob):
     assert other.status_code == 202
 
 
+def test_a_quota_that_names_no_queue_goes_by_the_rate_of_what_waits(ada):
+    """One is too many, and many are done in a second."""
+    for _ in range(2):
+        delivery_of(event_about(order_of("ada")))
+    event = event_about(order_of("bob"))
+    for number in range(60):
+        delivery_of(event, State.SUCCEEDED, effect=f"shop.number_{number}")
+
+    assert int(ada.post("/api/purchases/")["Retry-After"]) <= 6  # five seconds, and a fifth
+
+
 @pytest.mark.parametrize("state", [State.SUCCEEDED, State.RUNNING, State.POISONED, State.CANCELLED])
 def test_what_does_not_wait_does_not_count(ada, state):
     """The quota is of what waits, and not of what was ever ordered."""
@@ -70,6 +81,7 @@ def test_a_quota_costs_two_queries(ada, django_assert_num_queries):
     """The customer's rows, and what waits because of them; PostgreSQL needs a savepoint for its limit."""
     for _ in range(2):
         delivery_of(event_about(order_of("ada")))
+    ada.post("/api/purchases/")  # how fast its queues are worked off is seen for two seconds
     around = {"postgresql": 4, "mysql": 0, "sqlite": 0}[connection.vendor]
 
     with django_assert_num_queries(2 + 2 + around):  # and: the session and its user

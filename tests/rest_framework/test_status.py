@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from datetime import timedelta
 from uuid import uuid4
 
 import pytest
 from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import User
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from reliable_effects import Event
 from reliable_effects.clock import DbNow
 from reliable_effects.outbox.models import Attempt, Delivery, OutboxEvent
 from reliable_effects.outbox.states import Reason, State
@@ -69,6 +72,27 @@ def test_what_is_hidden_is_not_told_and_does_not_count(ada, event):
     assert len(document["deliveries"]) == 1
 
 
+def test_effects_and_events_are_meant_under_all_their_names(ada, make_effect, monkeypatch):
+    """Rows carry the name of the release that wrote them."""
+    make_effect(name="shop.fraud_check", aliases=["shop.fraud"])
+    make_effect(name="shop.ribbon", aliases=["shop.bow"])
+    Event("shop.boxed", subject="shop.Order", aliases=["shop.packed"])
+    monkeypatch.setattr(OrderStatus, "kinds", ["shop.boxed"])
+    monkeypatch.setattr(OrderStatus, "hidden", ["shop.fraud_check"])
+    monkeypatch.setattr(OrderStatus, "cancellable", ["shop.ribbon"])
+    monkeypatch.setattr(OrderStatus, "labels", {"shop.ribbon": "wrapping"})
+    old = event_about(order_of("ada"), "shop.packed")
+    delivery_of(old, State.POISONED, effect="shop.fraud", reason=Reason.REFUSED)
+    delivery_of(old, effect="shop.bow")
+
+    [document] = ada.get("/api/effects/", {"kind": "shop.boxed"}).json()["results"]
+
+    assert [step["effect"] for step in document["deliveries"]] == ["wrapping"]
+    assert document["status"] == "pending"
+    assert ada.get("/api/effects/", {"status": "pending"}).json()["results"] == [document]
+    assert ada.post(document["links"]["cancel"]).json()["status"] == "cancelled"
+
+
 @pytest.mark.parametrize(
     ("kind", "told"),
     [
@@ -112,6 +136,20 @@ def test_who_asks_again_is_told_when_it_is_worth_it(ada, event):
     delivery_of(event, attempts=1, due_at=DbNow() + due, look_at=DbNow() + due)
 
     assert 25 <= int(ada.get(address(event))["Retry-After"]) <= 30
+
+
+@pytest.mark.parametrize(
+    ("overdue", "least", "most"),
+    [
+        (timedelta(seconds=30), 30, 40),
+        (timedelta(hours=3), 60, 60),
+    ],
+)
+def test_what_is_overdue_is_asked_after_less_and_less(ada, event, overdue, least, most):
+    """It stands in a line, and so would everybody who asks every two seconds."""
+    delivery_of(event, due_at=DbNow() - overdue)
+
+    assert least <= int(ada.get(address(event))["Retry-After"]) <= most
 
 
 def test_a_document_that_did_not_change_is_not_sent_again(ada, event):
@@ -164,6 +202,26 @@ def test_another_users_event_looks_as_if_there_were_none(bob, ada, event):
     assert refused[0].json()["code"] == "not-found"
     assert bob.get("/api/effects/").json()["results"] == []
     assert Delivery.objects.get().state == State.PENDING
+
+
+def test_who_cannot_be_asked_for_is_answered_alike_for_every_id(client, event, monkeypatch):
+    """Where permissions let strangers in, `customer=request.user` raises: for every id."""
+    monkeypatch.setattr(OrderStatus, "permission_classes", [])
+    monkeypatch.setattr(OrderStatus, "owned", lambda _, r: Order.objects.filter(pk=r.user))
+    client.raise_request_exception = False
+
+    asked = [address(event), f"/api/effects/{uuid4()}/", "/api/effects/no-uuid/"]
+
+    assert {client.get(each).status_code for each in asked} == {500}
+
+
+def test_rows_of_another_model_own_nothing(ada, event, monkeypatch):
+    """Their keys are the same numbers."""
+    monkeypatch.setattr(OrderStatus, "owned", lambda *_: User.objects.all())
+
+    for each in (address(event), "/api/effects/"):
+        with pytest.raises(ImproperlyConfigured, match=r"owned\(\) gives rows of auth.User"):
+            ada.get(each)
 
 
 def test_nobody_is_told_anything_before_login(client, event):
@@ -251,7 +309,21 @@ def test_a_list_is_narrowed_by_kind_status_and_subject(ada):
         {"status": "poisoned"},
         {"kind": "a\x00b"},
         {"cursor": "garbage"},
-        {"cursor": "cD1nYXJiYWdl"},  # p=garbage: well wrapped, and no instant
+        *(
+            {"cursor": b64encode(cursor.encode()).decode()}
+            for cursor in [
+                "p=garbage",
+                "p=2026-02-31",
+                "p=2026-02-31 00:00:00",
+                "p=2026-11-29 03:00:00",  # of no zone
+                "p=9999-12-31T23:59:59-23:00",
+                "p=0001-01-01T00:00:00+23:00",
+                "o=9223372036854775807",
+                "o=9999999999999999999999",
+                "o=10001",
+                "o=-1",
+            ]
+        ),
     ],
 )
 def test_a_filter_or_cursor_that_leads_nowhere_is_a_bad_request(ada, query):
@@ -333,13 +405,16 @@ def test_what_waits_can_be_given_up_and_who_asked_is_written_down(ada, event, ca
     assert answer.json()["links"]["cancel"] is None
 
 
-def test_to_cancel_twice_is_to_cancel(ada, event):
-    """The first answer may have been lost."""
+@pytest.mark.parametrize(("effects", "status"), [([], 200), (["shop.charge_card"], 202)])
+def test_to_cancel_twice_is_to_cancel(ada, event, effects, status):
+    """The first answer may have been lost, whether or not something else goes on."""
     delivery_of(event)
+    for effect in effects:
+        delivery_of(event, effect=effect)
 
     answers = [ada.post(f"{address(event)}cancel/") for _ in range(2)]
 
-    assert [answer.status_code for answer in answers] == [200, 200]
+    assert [answer.status_code for answer in answers] == [status, status]
     assert LogEntry.objects.count() == 1
 
 
@@ -364,6 +439,7 @@ def test_what_goes_on_is_said(ada, event):
         (State.POISONED, "shop.send_receipt"),  # for a person of ours
         (State.UNCERTAIN, "shop.send_receipt"),  # it may have happened
         (State.PENDING, "shop.charge_card"),  # nobody said that customers may
+        (State.CANCELLED, "shop.charge_card"),  # by one of ours
     ],
 )
 def test_what_can_not_be_given_up_is_a_conflict(ada, event, state, effect):

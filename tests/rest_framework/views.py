@@ -7,6 +7,8 @@ from datetime import timedelta
 from django.db import transaction
 from django.http import HttpRequest, JsonResponse
 from django.urls import include, path
+from django.utils.decorators import method_decorator
+from django.views import View
 from rest_framework.authentication import SessionAuthentication
 from rest_framework.permissions import IsAuthenticated
 from rest_framework.response import Response
@@ -100,6 +102,22 @@ async def charge_async(request: HttpRequest) -> JsonResponse:
     return JsonResponse({"method": request.method})
 
 
+@method_decorator(shed_load(queue="payments", max_backlog=10), name="dispatch")
+class Charge(View):
+    def get(self, _request: HttpRequest) -> JsonResponse:
+        return JsonResponse({})
+
+    post = get
+
+
+@method_decorator(shed_load(queue="payments", max_backlog=10), name="dispatch")
+class ChargeAsync(View):
+    async def get(self, _request: HttpRequest) -> JsonResponse:
+        return JsonResponse({})
+
+    post = get
+
+
 router = SimpleRouter()
 router.register("effects", OrderStatus, basename="order-effects")
 router.register("crates", CrateStatus, basename="crate-effects")
@@ -109,7 +127,11 @@ urlpatterns = [
     path("api/orders/", Orders.as_view(), name="orders"),
     path("api/charges/", Charges.as_view(), name="charges"),
     path("api/purchases/", Purchases.as_view(), name="purchases"),
+    path("shop/", include(([path("orders/", Orders.as_view())], "shop"))),
+    path("partners/", include((router.urls, "partners"))),
     path("charge/", charge, name="charge"),
     path("strange/<str:id>/", charge, name="strange-detail"),
     path("charge-async/", charge_async, name="charge-async"),
+    path("charge-class/", Charge.as_view(), name="charge-class"),
+    path("charge-async-class/", ChargeAsync.as_view(), name="charge-async-class"),
 ]

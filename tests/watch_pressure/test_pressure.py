@@ -114,6 +114,15 @@ def test_where_much_ends_the_rate_is_that_of_the_newest(monkeypatch):
     assert 0.3 < rate <= 0.5  # 5 of the newest 20, which began ten seconds ago
 
 
+@pytest.mark.django_db
+def test_a_busier_queue_does_not_hide_the_rate():
+    """A thousand mails have just gone out; payments went on before them."""
+    backlog(1000, queue="effects", state=State.SUCCEEDED, look_at=None, finished_at=DbNow())
+    backlog(30, state=State.SUCCEEDED, look_at=None, finished_at=DbNow() - timedelta(seconds=5))
+
+    assert drain("default", "payments", MINUTE).read().rate == 0.5
+
+
 def _hang() -> None:
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
@@ -172,6 +181,23 @@ def test_in_a_spoilt_transaction_nothing_is_asked(caplog):
 
     assert seen is None
     assert caplog.text == ""
+
+
+@pytest.mark.django_db
+def test_a_spoilt_transaction_changes_nothing_for_other_requests():
+    """They go by what was seen, and look as soon as it is old."""
+    backlog(1)
+    gauge = pressure("default", "payments", 10)
+    gauge.read()
+    gauge._stale_at = float("-inf")
+
+    with transaction.atomic():
+        transaction.set_rollback(True)
+        spoilt = gauge.read().due
+        transaction.set_rollback(False)
+    backlog(1)
+
+    assert (spoilt, gauge.read().due) == (1, 2)
 
 
 @pytest.mark.django_db

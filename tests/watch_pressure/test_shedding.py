@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.db import OperationalError, connection
+from django.test.utils import CaptureQueriesContext
 
 from reliable_effects.clock import moved
 from reliable_effects.outbox.models import Delivery
@@ -18,7 +19,7 @@ from tests.shop.models import Order
 from .conftest import MINUTE, backlog, finish, look_anew
 
 pytestmark = pytest.mark.django_db
-URLS = ["/charge/", "/charge-async/"]
+URLS = ["/charge/", "/charge-async/", "/charge-class/", "/charge-async-class/"]
 
 
 def post(client, url="/charge/"):
@@ -64,6 +65,19 @@ def test_reads_stay_up(client, url):
     assert client.options(url).status_code == 200
 
 
+@pytest.mark.parametrize("url", URLS)
+def test_a_view_has_one_limit_that_looks_once_in_two_seconds(client, url):
+    """Django decorates the method of a class for each request anew."""
+    backlog(11)
+    client.post(url)
+    limits = len(shedding.declared)
+
+    with CaptureQueriesContext(connection) as queries:
+        answers = {client.post(url).status_code for _ in range(5)}
+
+    assert (answers, len(shedding.declared), len(queries)) == ({503}, limits, 0)
+
+
 def test_what_was_promised_goes_on(client):
     """Turned away is what would be added, and nothing else."""
     rows = backlog(11)
@@ -72,13 +86,14 @@ def test_what_was_promised_goes_on(client):
     assert Delivery.objects.due().count() == len(rows)
 
 
-def test_it_opens_again_only_under_four_fifths(client, caplog):
+@pytest.mark.parametrize("url", URLS)
+def test_it_opens_again_only_under_four_fifths(client, caplog, url):
     """At the limit itself it would open and close with each delivery."""
     caplog.set_level(logging.WARNING, logger="reliable_effects")
     backlog(11)
     answers = []
     for _ in range(4):
-        answers.append(post(client).status_code)
+        answers.append(post(client, url).status_code)
         finish(1)
 
     assert answers == [503, 503, 503, 200]  # 11, 10, 9, and 8 of 10
@@ -183,5 +198,5 @@ def test_the_clock_is_the_databases(client):
 )
 def test_a_limit_that_limits_nothing_is_refused(given, named):
     """It would be found out on the day it is needed."""
-    with pytest.raises(ImproperlyConfigured, match=f"shed_load of .*{named}"):
-        shed_load(**given)(lambda _: None)
+    with pytest.raises(ImproperlyConfigured, match=f"shed_load on .*{named}"):
+        shed_load(**given)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from difflib import get_close_matches
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from ...clock import read_clock
 from ...conf import settings
+from ...effects.registry import registry
 from ...exceptions import BadPause, UnknownEffect
 from ...outbox.pausing import pause
 from ..person import who
@@ -43,10 +45,18 @@ class Command(BaseCommand):
                     options["effect"],
                     by=who("effects_pause"), why=options["why"], until=until, using=alias,
                 )  # fmt: skip
-            except (BadPause, UnknownEffect) as error:
+            except UnknownEffect as error:
+                raise unknown(options["effect"], error) from error
+            except BadPause as error:
                 raise CommandError(str(error)) from error
             lasts = f"until {until:%Y-%m-%d %H:%M} UTC" if until else "until it is resumed"
             self.stdout.write(f"{options['effect']} is paused on {alias}, {lasts}.")
+
+
+def unknown(effect: str, error: UnknownEffect) -> CommandError:
+    """What to say of *effect*, with the name that was meant, where one is near."""
+    close = get_close_matches(effect, registry.effect_names(), n=1)
+    return CommandError(f"{error} Did you mean {close[0]!r}?" if close else str(error))
 
 
 def chosen(alias: str | None) -> tuple[str, ...]:

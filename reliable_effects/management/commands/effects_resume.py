@@ -6,10 +6,12 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from ...controls.models import EffectControl
+from ...effects.registry import registry
 from ...exceptions import UnknownEffect
 from ...outbox.pausing import resume
 from ..person import who
-from .effects_pause import chosen
+from .effects_pause import chosen, unknown
 
 
 class Command(BaseCommand):
@@ -24,11 +26,19 @@ class Command(BaseCommand):
         if not options["why"].strip():
             raise CommandError("--why is empty; say why, for whoever reads the log.")
         for alias in chosen(options["database"]):
+            was_paused = _is_paused(options["effect"], alias)
             try:
                 count = resume(
                     options["effect"],
                     by=who("effects_resume"), why=options["why"], using=alias,
                 )  # fmt: skip
             except UnknownEffect as error:
-                raise CommandError(str(error)) from error
-            self.stdout.write(f"{options['effect']} goes on, on {alias}: {count} brought back.")
+                raise unknown(options["effect"], error) from error
+            now = "goes on" if was_paused else "was not paused"
+            self.stdout.write(f"{options['effect']} {now}, on {alias}: {count} brought back.")
+
+
+def _is_paused(name: str, using: str) -> bool:
+    effect = registry.find_effect(name)
+    names = (name,) if effect is None else (effect.name, *effect.aliases)
+    return EffectControl.objects.using(using).paused().filter(effect__in=names).exists()
