@@ -278,7 +278,7 @@ def _take_portable(using: str, wanted: Sequence[Wanted]) -> list[Claimed]:
     with transaction.atomic(using=using):
         for (state, token, lease, flags), ids in alike.items():
             rows.filter(
-                pk__in=_free(rows, ids), state=state, due_at__lte=DbNow(), look_at__isnull=False
+                pk__in=unlocked(rows, ids), state=state, due_at__lte=DbNow(), look_at__isnull=False
             ).update(
                 attempts=F("attempts") + int(state == State.PENDING),
                 claim_token=token,
@@ -292,7 +292,7 @@ def _take_portable(using: str, wanted: Sequence[Wanted]) -> list[Claimed]:
         return _held(using, wanted)
 
 
-def _free(rows: DeliveryQuerySet, ids: list[int]) -> list[int]:
+def unlocked(rows: DeliveryQuerySet, ids: list[int]) -> list[int]:
     """Those of *ids* that nobody has locked: who holds one will have changed it, or is a person."""
     if not connections[rows.db].features.has_select_for_update_skip_locked:
         return ids  # SQLite has one lock, and it is ours

@@ -77,16 +77,22 @@ def deliver(using: str, ids: Iterable[int], *, hand_on: HandOn = dispatch.send) 
         seen = look(using, ids)
         for queue in {row.queue for row in seen}:
             note_claim(using, queue)  # of whatever came of it: somebody is there
-        strangers = [row for row in seen if row.effect is None]
-        for row in strangers:
-            unknown.put_off(row)
         known = [row for row in seen if row.effect is not None]
         free, paused = held_back.in_two(using, known)
-        held_back.put_off(using, paused)
-        line = _Line.of(free)
-        _hand_on(using, line.others, hand_on)
-        begun = _run_group(using, line.group, hand_on) if line.group else 0
-        return begun + _run_singly(using, line.singles, hand_on)
+        begun = _run_line(using, free, hand_on)
+        # After what may run: it waits for nobody.
+        for row in seen:
+            if row.effect is None:
+                unknown.put_off(row)
+        resumed = held_back.put_off(using, paused)
+        return begun + _run_line(using, resumed, hand_on)
+
+
+def _run_line(using: str, rows: Sequence[Seen], hand_on: HandOn) -> int:
+    line = _Line.of(rows)
+    _hand_on(using, line.others, hand_on)
+    begun = _run_group(using, line.group, hand_on) if line.group else 0
+    return begun + _run_singly(using, line.singles, hand_on)
 
 
 @dataclass(slots=True)

@@ -29,7 +29,6 @@ logger = logging.getLogger("reliable_effects")
 OVER = Flag.GROUP | Flag.VERIFYING  # flags of a claim that is over
 KEPT_FLAGS = ~OVER & 0x7FFF  # the others, in the column's positive 15 bits
 
-LONGEST_GRACE = timedelta(minutes=10)  # the relay waits for no hint for longer
 LOOK_AGAIN = timedelta(seconds=60)  # at what cannot run now; with jitter, out of everyone's way
 
 

@@ -1,27 +1,30 @@
 """
 What may not run now, because a person has paused its effect.
 
-It spends no attempt. It is put off for longer than the relay ever waits for a hint, so that it
-leaves the line, and the counts of what is late, to those that can run.
+It spends no attempt. It is put off and no hint is under way to it, so that it leaves the line, and
+the counts of what is due, to those that can run.
 """
 
 from __future__ import annotations
 
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
-from django.db.models import Exists, OuterRef
+from django.db import transaction
+from django.db.models import Exists
 
 from ..clock import DbNow, in_utc, read_clock
 from ..controls.models import EffectControl
-from .claim import Seen
-from .finish import LONGEST_GRACE, jittered
+from ..effects.effect import Effect
+from .claim import Seen, unlocked
+from .finish import jittered
 from .models import Delivery, DeliveryQuerySet
 
 # Until it is looked at again where nobody resumes it. Spread, for a whole table may be paused.
-_SHORTEST, LONGEST = LONGEST_GRACE * 1.5, LONGEST_GRACE * 2
+_SHORTEST, LONGEST = timedelta(hours=1), timedelta(hours=2)
 
 # Asked with each hint it would double what reading a hint's rows costs (measured: 2.5 ms to 5).
 _READ_EVERY = 2.0  # seconds; so long a pause may take to be heard of
@@ -31,35 +34,61 @@ _pauses: dict[
 
 
 def in_two(using: str, rows: Sequence[Seen]) -> tuple[list[Seen], list[Seen]]:
-    """Those of *rows* that may run, and those that are paused."""
+    """Those of *rows* that may run, and those that are paused; all are of effects known here."""
     paused = _paused(using) if rows else {}
-    free = [row for row in rows if row.effect_name not in paused]
-    return free, [row for row in rows if row.effect_name in paused]
+    if not paused:
+        return list(rows), []
+    free = [row for row in rows if paused.keys().isdisjoint(_names_of(row))]
+    return free, [row for row in rows if row not in free]
 
 
-def put_off(using: str, rows: Sequence[Seen]) -> None:
-    """Out of the line until the pause is over, or until it is time to look again."""
-    paused = EffectControl.objects.using(using).paused()
-    for name in {row.effect_name for row in rows}:
-        waiting = Delivery.objects.using(using).filter(
+def put_off(using: str, rows: Sequence[Seen]) -> list[Seen]:
+    """
+    Out of the line until the pause is over, or until it is time to look again.
+
+    Gives those that were resumed a moment ago: nobody else has a hint of them.
+    """
+    by_names: dict[tuple[str, ...], list[Seen]] = {}
+    for row in rows:
+        by_names.setdefault(_names_of(row), []).append(row)
+    resumed = []
+    for names, alike in by_names.items():
+        paused = EffectControl.objects.using(using).paused().filter(effect__in=names)
+        waiting = Delivery.objects.using(using)
+        with transaction.atomic(using=using):
+            # What somebody has locked changes anyway; to wait for it would keep others waiting.
+            pks = unlocked(waiting, [row.id for row in alike])
             # Asked again in the UPDATE: resumed a moment ago, it would wait for nothing.
-            Exists(paused.filter(effect=OuterRef("effect"))),
-            pk__in=[row.id for row in rows if row.effect_name == name],
-            claim_token=None,
-            look_at__isnull=False,
-        )
-        waiting.update(look_at=DbNow() + _rest(using, _paused(using).get(name)), hints=0)
+            mine = waiting.filter(
+                Exists(paused), pk__in=pks, claim_token=None, look_at__isnull=False
+            )
+            done = mine.update(look_at=DbNow() + _rest(using, names), hints=0)
+        if not done and not paused.exists():
+            forget()
+            resumed += alike
+    return resumed
 
 
-def held_back(using: str) -> DeliveryQuerySet:
-    """What is due, and was put off for a pause."""
-    rows: DeliveryQuerySet = Delivery.objects.using(using).filter(due_at__lte=DbNow())
-    return rows.filter(look_at__gt=DbNow() + LONGEST_GRACE, look_at__lte=DbNow() + LONGEST)
+def held_back(using: str, queue: str, names: Collection[str]) -> DeliveryQuerySet:
+    """What of *queue* is due, and was put off for a pause of the effects called *names*."""
+    ahead = Delivery.objects.using(using).in_line(queue).filter(look_at__gt=DbNow(), hints=0)
+    near = ahead.filter(look_at__lte=DbNow() + LONGEST)  # what is far away is not walked over
+    return near.filter(due_at__lte=DbNow(), effect__in=names)
+
+
+def names_of(effect: Effect[Any, Any]) -> tuple[str, ...]:
+    """Rows, and pauses, carry the name of the release that wrote them."""
+    return (effect.name, *effect.aliases)
 
 
 def forget() -> None:
     """What was read of pauses; this process has just changed one, or a test emptied the table."""
     _pauses.clear()
+
+
+def _names_of(row: Seen) -> tuple[str, ...]:
+    assert row.effect is not None  # noqa: S101  # callers set unknown names apart
+    return names_of(row.effect)
 
 
 def _paused(using: str) -> dict[str, datetime | None]:
@@ -72,9 +101,11 @@ def _paused(using: str) -> dict[str, datetime | None]:
     return known
 
 
-def _rest(using: str, until: datetime | None) -> timedelta:
+def _rest(using: str, names: Iterable[str]) -> timedelta:
     spread = _SHORTEST.total_seconds(), LONGEST.total_seconds()
     rest = timedelta(seconds=random.uniform(*spread))  # noqa: S311  # jitter
-    if until is None:
+    ends = [until for name, until in _paused(using).items() if name in set(names)]
+    if not ends or None in ends:
         return rest
-    return min(rest, in_utc(until) - read_clock(using) + jittered(timedelta(seconds=1)))
+    last = max(in_utc(until) for until in ends if until is not None)
+    return min(rest, last - read_clock(using) + jittered(timedelta(seconds=1)))

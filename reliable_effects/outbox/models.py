@@ -59,6 +59,9 @@ class OutboxEvent(models.Model):
         return f"{self.name} {self.subject_model}:{self.subject_pk}"
 
 
+LONGEST_GRACE = timedelta(minutes=10)  # the relay waits for no hint for longer
+
+
 class DeliveryQuerySet(models.QuerySet["Delivery"]):
     """The nouns: which deliveries."""
 
@@ -78,6 +81,17 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
             bounded = waiting.filter(queue__gte=queue, queue__lte=queue)
             return bounded.order_by("queue", "look_at")
         return waiting.filter(queue=queue).order_by("look_at")
+
+    def in_front(self, queue: str) -> DeliveryQuerySet:
+        """
+        What of *queue* a worker may claim now, what is to be looked at first in front.
+
+        Not what was put off, because it is paused or nobody here knows its effect: it waits for
+        something else than a worker.
+        """
+        # By look_at too, as the relay does: what is far away never lies in front.
+        near = self.in_line(queue).filter(due_at__lte=DbNow(), look_at__lte=DbNow() + LONGEST_GRACE)
+        return near.exclude(hints=0, look_at__gt=DbNow())
 
     def oldest_due(self) -> datetime | None:
         """Since when the one that has waited longest is due: one end of an index for each state."""

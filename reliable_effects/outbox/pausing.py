@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from typing import Any
 
 from django.db import transaction
 
@@ -17,8 +18,8 @@ from ..controls.models import EffectControl
 from ..effects.registry import registry
 from ..exceptions import BadPause
 from . import held_back, low_water
-from .held_back import LONGEST
-from .models import Delivery
+from .heartbeat import note_claim
+from .models import Delivery, DeliveryQuerySet
 from .relay import waiting_queues
 
 logger = logging.getLogger("reliable_effects")
@@ -42,14 +43,19 @@ def pause(
         raise BadPause(effect, "it says no reason; give one, for whoever finds it paused.")
     if until is not None and until.tzinfo is None:
         raise BadPause(effect, f"until={until!r} has no zone; give an aware datetime.")
+    names = held_back.names_of(registry.effect(effect))
     controls = EffectControl.objects.using(using)
     with transaction.atomic(using=using):
-        for name in _names(effect):
+        for name in names:
             values = {"paused_at": DbNow(), "paused_until": until, "by": by[:150], "why": why}
             controls.update_or_create(effect=name, defaults=values)
             if not controls.paused().filter(effect=name).exists():
                 raise BadPause(effect, f"until={until} is over; give an instant to come.")
     held_back.forget()
+    if until is not None:
+        # What an earlier pause without an end has put off must not sleep past this one.
+        for queue in waiting_queues(using):
+            _move(using, _put_off(using, queue, names).filter(look_at__gt=until), until)
     logger.warning("paused %s on %s until=%s by=%r why=%r", effect, using, until, by, why)
 
 
@@ -58,14 +64,17 @@ def resume(effect: str, *, by: str, why: str, using: str = "default") -> int:
     Let *effect* go on, and bring back at once what was put off; how many deliveries that were.
 
     They run as fast as workers can: RELAY_OUTSTANDING bounds the flood. Where this is cut short the
-    effect is resumed, and what was not brought back comes by itself within 20 minutes.
+    effect is resumed, and what was not brought back comes by itself within two hours.
 
     Raises:
-        UnknownEffect: no effect has this name here.
+        UnknownEffect: no effect has this name here, nor was one of it ever paused.
     """
-    names = _names(effect)
-    controls = EffectControl.objects.using(using).filter(effect__in=names)
-    controls.update(paused_at=None, paused_until=None)
+    controls = EffectControl.objects.using(using)
+    known = registry.find_effect(effect)
+    if known is None and not controls.filter(effect=effect).exists():
+        registry.effect(effect)  # says what is wrong
+    names = (effect,) if known is None else held_back.names_of(known)
+    controls.filter(effect__in=names).update(paused_at=None, paused_until=None)
     held_back.forget()
     brought_back = sum(_bring_back(using, queue, names) for queue in waiting_queues(using))
     logger.warning(
@@ -74,26 +83,29 @@ def resume(effect: str, *, by: str, why: str, using: str = "default") -> int:
     return brought_back
 
 
-def _names(effect: str) -> tuple[str, ...]:
-    """Rows carry the name of their release, so all of them."""
-    known = registry.effect(effect)
-    return (known.name, *known.aliases)
-
-
 def _bring_back(using: str, queue: str, names: Sequence[str]) -> int:
-    rows = Delivery.objects.using(using)
-    total = 0
-    for pks in _batches(using, queue, names):
-        free = rows.filter(pk__in=pks, claim_token=None, look_at__isnull=False)
-        total += free.update(look_at=DbNow(), hints=0)
+    moved = _move(using, _put_off(using, queue, names), DbNow())
     low_water.forget()  # they stand in front of where the last scan ended
+    if moved:
+        # Nobody has claimed anything here because there was nothing to claim. Else the relay would
+        # take the queue for one that nobody consumes, and send a hint a minute.
+        note_claim(using, queue)
+    return moved
+
+
+def _put_off(using: str, queue: str, names: Sequence[str]) -> DeliveryQuerySet:
+    return held_back.held_back(using, queue, names)
+
+
+def _move(using: str, rows: DeliveryQuerySet, look_at: Any) -> int:
+    total = 0
+    for pks in _batches(rows):
+        free = Delivery.objects.using(using).filter(pk__in=pks, claim_token=None)
+        total += free.filter(look_at__isnull=False).update(look_at=look_at, hints=0)
     return total
 
 
-def _batches(using: str, queue: str, names: Sequence[str]) -> Iterator[list[int]]:
-    """Along the index, a batch at a time, for there may be a million of them."""
-    line = Delivery.objects.using(using).in_line(queue)
-    ahead = line.filter(look_at__gt=DbNow(), look_at__lte=DbNow() + LONGEST)
-    put_off = ahead.filter(due_at__lte=DbNow(), effect__in=names)
-    while pks := list(put_off.values_list("pk", flat=True)[:_BATCH]):
+def _batches(rows: DeliveryQuerySet) -> Iterator[list[int]]:
+    """Along the index, a batch at a time, for there may be a million; what is moved is not found again."""
+    while pks := list(rows.values_list("pk", flat=True)[:_BATCH]):
         yield pks

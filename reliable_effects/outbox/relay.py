@@ -16,9 +16,8 @@ from django.db import connections, transaction
 from ..clock import DbNow
 from ..conf import settings
 from . import dispatch, low_water, outage
-from .finish import LONGEST_GRACE
 from .heartbeat import CLAIMS, Swept, give_back_turn, take_turn
-from .models import Delivery, Sweep
+from .models import LONGEST_GRACE, Delivery, Sweep
 from .reconnect import mend
 from .states import Flag
 
@@ -160,8 +159,7 @@ def _is_unconsumed(using: str, queue: str) -> bool:
     # What lies ahead was written before the database's clock was put back, and says nothing now.
     if claims.filter(ran_at__gt=DbNow() - patience, ran_at__lte=DbNow() + patience).exists():
         return False
-    line = Delivery.objects.using(using).in_line(queue)
-    due = line.filter(due_at__lte=DbNow() - patience, look_at__lte=DbNow() + LONGEST_GRACE)
+    due = Delivery.objects.using(using).in_front(queue).filter(due_at__lte=DbNow() - patience)
     # In order: for exists() PostgreSQL may read the table, since a row that matches is often near.
     if due.values_list("pk").first() is None:
         return False

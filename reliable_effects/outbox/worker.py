@@ -16,6 +16,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from types import FrameType
 from typing import NoReturn
@@ -90,14 +91,24 @@ def _work_once(
             break
         taken = take(using, queue, appetite.get((using, queue), dispatch.IDS_PER_HINT))
         taken_in_all += len(taken)
-        begun = sum(deliver(using, ids, hand_on=_put_back) for ids in in_hints(taken))
-        appetite[using, queue] = min(max(2 * begun, 2), dispatch.IDS_PER_HINT)
+        left = _PutBack()
+        for ids in in_hints(taken):
+            deliver(using, ids, hand_on=left)
+        # Not what was begun: what is paused is got through, too, and must not spoil the appetite.
+        got_through = len(taken) - left.count
+        appetite[using, queue] = min(max(2 * got_through, 2), dispatch.IDS_PER_HINT)
     return taken_in_all
 
 
-def _put_back(_using: str, _queue: str, _ids: Sequence[int]) -> bool:
+@dataclass(slots=True)
+class _PutBack:
     """There is no broker to hand anything on to: `deliver` makes the rows free for whoever looks."""
-    return False
+
+    count: int = 0
+
+    def __call__(self, _using: str, _queue: str, ids: Sequence[int]) -> bool:
+        self.count += len(ids)
+        return False
 
 
 class _Crew:

@@ -23,7 +23,6 @@ from ..clock import DbNow, read_clock
 from ..conf import settings
 from ..effects.effect import Effect
 from ..outbox.failures import presentable
-from ..outbox.finish import LONGEST_GRACE
 from ..outbox.models import Delivery
 from . import coverage
 from .classify import Found, classify
@@ -148,12 +147,7 @@ def _within(found: list[Found], is_ripe: Callable[[Found], bool], budget: int) -
 def _budget(effect: Effect[Any, Any], using: str, walk: Walk) -> int:
     """How much may be promised now: partners and fresh work come first, after an outage too."""
     most = settings().reconcile_backlog
-    line = Delivery.objects.using(using).in_line(effect.queue)
-    due = line.filter(due_at__lte=DbNow(), look_at__lte=DbNow() + LONGEST_GRACE).exclude(
-        hints=0,
-        look_at__gt=DbNow(),  # put off: nobody here knows its effect, for one
-    )
-    backlog = due.values("pk")[:most].count()
+    backlog = Delivery.objects.using(using).in_front(effect.queue).values("pk")[:most].count()
     ramp: int = _CANARIES * 2 ** min(walk.turns, 20)
     return min(settings().reconcile_limit, ramp, most - backlog)
 

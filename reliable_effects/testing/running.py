@@ -19,8 +19,10 @@ from django.utils import timezone
 
 from .. import signals
 from ..clock import moved, read_clock
+from ..controls.models import EffectControl
 from ..effects.outcomes import Uncertain
-from ..outbox import unknown
+from ..effects.registry import registry
+from ..outbox import held_back, unknown
 from ..outbox.deliver import deliver
 from ..outbox.emit import in_open_transaction
 from ..outbox.heartbeat import Swept, Turn
@@ -102,6 +104,7 @@ def run_effects(
             )
     span = _span(until, databases[0])
     runs: list[EffectRun] = []
+    held_back.forget()  # another test may have paused something, and was rolled back since
     with ExitStack() as clocks, surround_effects_with(as_on_a_worker):
         for run in _owed(databases, span, clocks, record=record):
             runs.append(run)
@@ -230,8 +233,17 @@ def carry_out(using: str, delivery_id: int) -> EffectRun | None:
     elif not begun:
         if state not in WAITING:
             return None
-        exception = NotDone(row.effect, row.pk, "it is due, and could not be claimed")
+        exception = NotDone(row.effect, row.pk, _why_not_begun(using, row))
     return EffectRun(row.effect, row.pk, state, exception)
+
+
+def _why_not_begun(using: str, row: Delivery) -> str:
+    effect = registry.find_effect(row.effect)
+    names = held_back.names_of(effect) if effect is not None else (row.effect,)
+    pause = EffectControl.objects.using(using).paused().filter(effect__in=names).first()
+    if pause is None:
+        return "it is due, and could not be claimed"
+    return f"its effect is paused by {pause.by}: {pause.why}"
 
 
 def _why(using: str, row: Delivery) -> str:

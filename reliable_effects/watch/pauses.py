@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from ..clock import in_utc
 from ..controls.models import EffectControl
 from ..effects.registry import registry
-from ..outbox.held_back import held_back
+from ..outbox import held_back
 
 _MOST = 200  # pauses that are told of
 
@@ -27,11 +26,10 @@ class Paused:
 
 
 def of(using: str, now: datetime, at_most: int) -> list[Paused]:
-    """Those of *using*, by name. Two queries where any is paused, else one."""
+    """Those of *using*, by name. One query, and one more for each."""
     controls = list(EffectControl.objects.using(using).paused().order_by("effect")[:_MOST])
     if not controls:
         return []
-    waiting = Counter(map(_current, held_back(using).values_list("effect", flat=True)[:at_most]))
     by_name = {_current(control.effect): control for control in controls}
     return [
         Paused(
@@ -40,10 +38,19 @@ def of(using: str, now: datetime, at_most: int) -> list[Paused]:
             ends_in=in_utc(control.paused_until) - now if control.paused_until else None,
             by=control.by,
             why=control.why,
-            waiting=waiting[name],
+            waiting=_waiting(using, name, at_most),
         )
         for name, control in by_name.items()
     ]
+
+
+def _waiting(using: str, name: str, at_most: int) -> int:
+    """In the effect's own queue, where all of them are but those of an earlier release."""
+    effect = registry.find_effect(name)
+    if effect is None:
+        return 0  # nobody here could run it anyway
+    rows = held_back.held_back(using, effect.queue, held_back.names_of(effect))
+    return len(rows.values_list("pk", flat=True)[:at_most])
 
 
 def _current(name: str) -> str:

@@ -22,8 +22,7 @@ from django.db.models import Count, Max, Min, Q
 from ..clock import DbNow, as_instant, now_sql
 from ..conf import MOST_COUNTED, settings
 from ..outbox import outage
-from ..outbox.finish import LONGEST_GRACE
-from ..outbox.models import Delivery, DeliveryQuerySet
+from ..outbox.models import Delivery
 from ..outbox.reconnect import mend
 from ..outbox.states import ENDED_WELL
 
@@ -102,7 +101,9 @@ class _Front:
 
     def __init__(self, using: str, queue: str, most: int) -> None:
         self._using = using
-        self._rows = due(using, queue).values_list("due_at", flat=True)[:most]
+        self._rows = (
+            Delivery.objects.using(using).in_front(queue).values_list("due_at", flat=True)[:most]
+        )
         self._made: dict[str, tuple[str, Any]] = {}  # by the SQL of "now", which tests move
 
     def __call__(self) -> Pressure:
@@ -125,17 +126,11 @@ def drain(using: str, queue: str, late_after: timedelta) -> Gauge:
 
     def look() -> Drain:
         late = Count("pk", filter=Q(due_at__lte=DbNow() - late_after))
-        seen = due(using, queue)[:MOST_COUNTED].aggregate(due=Count("pk"), late=late)
+        front = Delivery.objects.using(using).in_front(queue)
+        seen = front[:MOST_COUNTED].aggregate(due=Count("pk"), late=late)
         return Drain(seen["due"], seen["late"], _rate(using, queue))
 
     return Gauge(using, f"how fast the queue {queue!r} is worked off", look)
-
-
-def due(using: str, queue: str) -> DeliveryQuerySet:
-    """What a worker of *queue* may claim now, what is to be looked at first in front."""
-    line = Delivery.objects.using(using).in_line(queue)
-    # By look_at too, as the relay does: what is far away never lies in front.
-    return line.filter(due_at__lte=DbNow(), look_at__lte=DbNow() + LONGEST_GRACE)
 
 
 def _rate(using: str, queue: str) -> float:

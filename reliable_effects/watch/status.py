@@ -19,7 +19,6 @@ from ..clock import DbNow, read_clock
 from ..conf import MOST_COUNTED, settings
 from ..effects.registry import registry
 from ..outbox import dispatch
-from ..outbox.finish import LONGEST_GRACE
 from ..outbox.heartbeat import CLAIMS
 from ..outbox.models import Delivery, Sweep
 from ..outbox.relay import waiting_queues
@@ -177,8 +176,7 @@ def _queue(
     late_after: timedelta,
 ) -> Queue:
     waiting = Delivery.objects.using(alias).in_line(name)
-    # By look_at, as the relay does: what is far away never lies in front.
-    due = waiting.filter(due_at__lte=DbNow(), look_at__lte=DbNow() + LONGEST_GRACE)
+    due = Delivery.objects.using(alias).in_front(name)
     later = waiting.filter(due_at__gt=DbNow(), look_at__gt=DbNow())
     retrying = Count("pk", filter=Q(state=State.PENDING, attempts__gt=0))
     ready, away = (

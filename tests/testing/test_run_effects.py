@@ -10,9 +10,12 @@ from django.test import TestCase, TransactionTestCase
 from django.utils import timezone
 
 from reliable_effects import Backoff, Poison, Snooze, Uncertain, effect
+from reliable_effects.clock import DbNow
+from reliable_effects.controls.models import EffectControl
 from reliable_effects.exceptions import OutsideTransaction
 from reliable_effects.models import Delivery, OutboxEvent
 from reliable_effects.outbox.claim import claim, look
+from reliable_effects.outbox.pausing import pause
 from reliable_effects.outbox.states import State
 from reliable_effects.testing import EffectRun, NotDone, run_effects, running
 from tests.shop.effects import wrap
@@ -456,3 +459,16 @@ def test_effects_on_every_swept_database_run(settings):
 
     assert len(runs) == 5
     assert notes()[0] == "wrapped"
+
+
+@pytest.mark.django_db
+def test_a_pause_is_told_of_and_ends_with_its_test():
+    """What a rolled back test has paused runs in the next one."""
+    placed()
+    pause("shop.charge_card", by="ada", why="the bank is away")
+    with pytest.raises(NotDone, match="paused by ada: the bank is away"):
+        run_effects()
+    EffectControl.objects.all().delete()  # as a rollback does
+    Delivery.objects.filter(state=State.PENDING).update(look_at=DbNow())
+
+    assert "shop.charge_card" in [run.effect for run in run_effects()]
