@@ -60,10 +60,16 @@ class PartnerSender:
             timeout=call.timeout or settings().outgoing_timeout,
             deadline=deadline,
         )
+        if call.key is not None:
+            # What cannot be put there fails here, before it stands in a row as sent.
+            call.key.put(request, str(key), deadline)
         begun = ledger.begin(wish)
         if call.key is not None:
             request = call.key.put(request, str(key), begun.first_sent_at)
-        seen = exchange(request, _limits(wish, begun), call.client)
+        if begun.now < deadline:
+            seen = exchange(request, _limits(wish, begun), call.client)
+        else:  # the answer of the commit was lost, and the time with it
+            seen = Unsent("no time is left in this run")
         verdict = classify(seen, begun.before, keyed=call.window is not None)
         _write(wish, begun, seen, verdict)
         return _told(wish, seen, verdict, begun)

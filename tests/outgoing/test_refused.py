@@ -9,6 +9,7 @@ from django.db import connections, transaction
 
 from reliable_effects.outbox.models import Attempt, Delivery
 from reliable_effects.outbox.states import State
+from reliable_effects.outgoing import BodyField
 from reliable_effects.outgoing.models import Known, OutgoingCall
 from tests.outbox.conftest import carry_out, pending_delivery
 from tests.outgoing.conftest import DAY, KEY, calling
@@ -113,6 +114,11 @@ def test_verify_cannot_send(partner, make_effect):
         {"json": {"n": float("nan")}},
         {"json": {}, "data": b""},
         {"data": iter([b"x"])},
+        {"data": {"ids": {1, 2}}},
+        {"data": [("ids", iter("12"))]},
+        {"headers": {"Authorization": "Bearer x\n"}},
+        {"headers": {"Authorization": "Bearer \u2026"}},
+        {"key": BodyField("id"), "data": b"raw"},
         {"window": timedelta(0)},
         {"window": 3600},
         {"key": None},
