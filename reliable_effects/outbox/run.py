@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
+from inspect import isawaitable, iscoroutine, isgenerator
 from typing import Any
 
 from django.db import Error, connections, transaction
@@ -230,6 +231,10 @@ def _verified(claimed: Claimed, event: OutboxEvent, subject: Any, payload: Any) 
         return Unsure(error)
     if answer is None:
         return Unsure(None)
+    if isawaitable(answer) or isgenerator(answer):  # true, and no answer
+        if iscoroutine(answer):
+            answer.close()  # else Python warns that nobody awaited it
+        return Unsure(TypeError(f"verify returned a {type(answer).__name__}, which is no answer"))
     return Succeeded(time.monotonic() - begun) if answer else DidNotHappen()
 
 

@@ -73,6 +73,20 @@ def test_after_it_verify_is_asked_and_decides(happened, window, partner, make_ef
     assert bank.keys == [delivery.idempotency_key] * (2 if happened is False else 1)
 
 
+def test_a_coroutine_of_verifys_is_no_yes(partner, make_effect):
+    """It is something, and so is true; nobody has asked yet."""
+
+    async def find():
+        return False
+
+    effect = make_effect(calling(partner(drop).url, window=None), verify=lambda *_: find())
+    delivery = pending_delivery(effect)
+    carry_out(delivery)
+    carry_out(delivery)
+
+    assert delivery.state == State.UNCERTAIN
+
+
 def test_without_verify_a_person_decides_and_a_redrive_sends_nothing(partner, make_effect):
     """A redrive says "run it again", and not that it did not happen."""
     bank = partner(drop, answer())

@@ -44,6 +44,23 @@ def test_nothing_is_sent_inside_a_transaction(atomic, partner, make_effect):
 
 
 @really_committed
+def test_a_transaction_that_is_managed_by_hand_is_one_too(partner, make_effect):
+    """It would take the row along, and each attempt would be the first."""
+    bank = partner(answer())
+
+    def charge(order, ctx):
+        transaction.set_autocommit(False)
+        calling(bank.url, window=None)(order, ctx)
+
+    delivery = pending_delivery(make_effect(charge, max_attempts=2))
+    for _ in range(2):
+        carry_out(delivery)
+
+    assert bank.arrivals == []
+    assert "InsideTransaction" in Attempt.objects.first().exception_type
+
+
+@really_committed
 def test_who_has_lost_the_lease_sends_nothing(partner, make_effect):
     """Somebody else may be sending it this moment."""
     bank = partner(answer())
