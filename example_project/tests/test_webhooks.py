@@ -188,11 +188,33 @@ def test_what_the_shop_does_not_know_is_no_reason_to_send_it_for_days(bank):
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"\xff", b"[]", b"{}", b'{"type": "parcel.moved"}'], ids=repr
+    "body",
+    [b"", b"\xff", b"[]", b"[" * 100_000, b"{}", b'{"type": "parcel.moved"}'],
+    ids=lambda body: repr(body[:30]),
 )
 def test_what_cannot_be_read_is_refused_and_claims_nothing(bank, body):
     """The sender may mend it, and send it under the same id."""
     assert bank.post("m-1", body) == 400
+    assert not InboxMessage.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"type": ["a"]},
+        {"order": None},
+        {"charge": "x" * 50},
+        *({"amount": amount} for amount in ("abc", None, "1e40")),
+        *({"type": "parcel.moved", "version": v, "status": "x"} for v in (2**70, -1, "2")),
+        {"type": "parcel.moved", "version": 1, "status": "x" * 50},
+        {"type": "parcel.moved", "version": 1, "status": ["x"]},
+    ],
+    ids=str,
+)
+def test_what_says_nothing_sensible_is_refused_and_claims_nothing(bank, facts):
+    order = place()
+
+    assert bank.tell("m-1", **{"order": order.reference, "charge": "c-1", **facts}) == 400
     assert not InboxMessage.objects.exists()
 
 

@@ -55,7 +55,8 @@ def claim(
 
     The sender chooses *message_id*, which is the same each time it sends the message, and of any
     length. *payload* is compared with that of the first time: bytes as they came, or what JSON can
-    say. Without one nothing is compared. A conflict is logged, marked on the row and alerted on.
+    say. Without one nothing is compared, and None is none: wrap what may be a JSON null. A conflict
+    is logged, marked on the row and alerted on.
 
     Raises:
         OutsideTransaction: no transaction is open on the database *using*.

@@ -98,8 +98,10 @@ def consume_once(
         def capture(message_id: str, payload: dict[str, Any]) -> None: ...
 
     Raises, at the call:
-        MessageConflicted: the message was handled, with another payload. The mark is committed.
+        MessageConflicted: the message was handled, with another payload. The mark is committed, but
+            inside a transaction of the caller's (ATOMIC_REQUESTS) only with that one: catch it there.
         MessageBusy, BadMessage: see `claim`.
+        TypeError: the function returned something to be awaited, or to be iterated over.
     Raises, at once:
         TypeError: nothing says which message it is, or the function is async, or yields.
         ValueError: *consumer* is no name.
@@ -126,7 +128,7 @@ def consume_once(
             with transaction.atomic(using=alias):
                 found = claim(message, consumer=consumer, payload=content, using=alias)
                 if found:
-                    return function(*args, **kwargs)
+                    return _done(consumer, function(*args, **kwargs))
             # Behind the block, so that the mark on the row is not rolled back.
             if found is Claim.CONFLICTED:
                 raise MessageConflicted(consumer, id_text(message))
@@ -137,8 +139,27 @@ def consume_once(
     return decorate
 
 
+def _done(consumer: str, result: R) -> R:
+    """
+    *result*, which must not be work that is still to be done: it would be, outside of all this.
+
+    Raises:
+        TypeError: it is a coroutine, a task, or a generator. What was written is rolled back.
+    """
+    if inspect.isawaitable(result) or inspect.isgenerator(result) or inspect.isasyncgen(result):
+        if inspect.iscoroutine(result):
+            result.close()  # else Python warns that nobody awaited it
+        raise TypeError(
+            f'@consume_once("{consumer}"): the function returned a {type(result).__name__}, so nothing'
+            " was handled yet. Is it, or what it is decorated with, around something async?"
+        )
+    return result
+
+
 def _checked(consumer: str, function: Callable[..., Any], *, says_id: bool) -> inspect.Signature:
-    called = f'@consume_once("{consumer}") on {function.__name__}()'
+    called = (
+        f'@consume_once("{consumer}") on {getattr(function, "__name__", type(function).__name__)}()'
+    )
     if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
         raise TypeError(
             f"{called}: it is async, and Django has no transactions there."
@@ -146,6 +167,8 @@ def _checked(consumer: str, function: Callable[..., Any], *, says_id: bool) -> i
         )
     if inspect.isgeneratorfunction(function):
         raise TypeError(f"{called}: it yields, so it would run when the transaction is over.")
+    if inspect.iscoroutinefunction(getattr(function, "__call__", None)):  # noqa: B004  # an object
+        raise TypeError(f"{called}: its __call__ is async, and Django has no transactions there.")
     signature = inspect.signature(function)
     if not says_id and "message_id" not in signature.parameters:
         raise TypeError(

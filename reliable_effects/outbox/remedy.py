@@ -22,6 +22,7 @@ from django.dispatch import Signal
 from .. import signals
 from ..clock import DbNow
 from ..effects.registry import registry
+from .evidence import surely_did_not_happen
 from .models import Delivery, DeliveryQuerySet
 from .reconnect import mend
 from .states import (
@@ -95,23 +96,6 @@ def start_anew(
     return changed
 
 
-Evidence = Callable[[Sequence[Delivery]], set[int]]
-
-_evidence: list[Evidence] = []
-
-
-def use_evidence(surely_not_done: Evidence) -> None:
-    """Ask a floor above, too, of which rows it knows so. `apps.ready()` calls it."""
-    if surely_not_done not in _evidence:
-        _evidence.append(surely_not_done)
-
-
-def surely_did_not_happen(rows: Sequence[Delivery]) -> set[int]:
-    """Which of *rows* nobody can have carried out under the keys they have."""
-    found = {row.pk for row in rows if noted(row.notes, Notes.ABSENT)}
-    return found.union(*(ask(rows) for ask in _evidence))
-
-
 def on_writer(rows: Rows) -> Rows:
     """
     *rows* in the database in which they can be changed.
@@ -124,6 +108,7 @@ def on_writer(rows: Rows) -> Rows:
     return found.using(found.db)  # type: ignore[no-any-return]  # see above
 
 
+Allowed = Callable[[Sequence[Delivery]], set[int]]
 Values = dict[str, Any]
 Lasting = tuple[tuple[str, int], ...]
 """The notes that outlive a remedy."""
@@ -177,7 +162,7 @@ def _change(
     by: str,
     why: str,
     *,
-    allowed: Evidence | None = None,
+    allowed: Allowed | None = None,
 ) -> list[Delivery]:
     """Change *rows* a batch at a time, those together that get the same values."""
     # Not iterator(): behind a pooler (PgBouncer) its cursor may be on another's connection.
@@ -195,7 +180,7 @@ def _change(
 
 
 def _change_alike(
-    using: str, rows: list[Delivery], state: State, values: Values, allowed: Evidence | None
+    using: str, rows: list[Delivery], state: State, values: Values, allowed: Allowed | None
 ) -> list[Delivery]:
     """
     One guarded UPDATE: only from the state that was read, only while nobody runs them, and only

@@ -85,15 +85,17 @@ def _nobody_was_there(turn: Turn) -> bool:
 
 def _mend(using: str, row: Delivery, *, forgive: bool) -> bool:
     """Whether *row* was ours to mend: neither its worker nor another rescue was there first."""
-    move = _move(row, forgive=forgive)
     expired = Delivery.objects.using(using).filter(
         pk=row.pk, claim_token=row.claim_token, lease_expires_at__lte=DbNow()
     )
     with transaction.atomic(using=using):
         # Whoever has it locked is alive (an `atomic` effect's heartbeat is in its own transaction,
         # and so is a debt promised again): to wait for one would keep all others waiting.
-        if not expired.select_for_update(skip_locked=True).values_list("pk", flat=True).first():
+        # What it had noted until then (that it has begun, say) is read under the lock.
+        found = expired.select_for_update(skip_locked=True).first()
+        if found is None:
             return False
+        row, move = found, _move(found, forgive=forgive)
         won = expired.update(claim_token=None, lease_expires_at=None, **move) == 1
         if won:
             attempt_row(

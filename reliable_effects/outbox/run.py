@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
+from inspect import isawaitable, iscoroutine, isgenerator
 from typing import Any
 
 from django.db import Error, connections, transaction
@@ -23,7 +24,7 @@ from ..effects.outcomes import Poison, Skip, Snooze, Uncertain
 from ..effects.registry import registry
 from ..effects.sending import Call
 from ..exceptions import BadPayload, EffectTimeout, LeaseLost, UnknownEvent
-from . import finish, instruments, leftovers, timeout, unknown
+from . import evidence, finish, instruments, leftovers, timeout, unknown
 from .claim import Claimed
 from .failures import let_go_of_memory
 from .models import Attempt, OutboxEvent
@@ -138,10 +139,17 @@ def _judged(claimed: Claimed, event: OutboxEvent, subject: Any, payload: Any) ->
     if claimed.verifying:
         return _verified(claimed, event, subject, payload)
     if _expired(effect, event, claimed.claimed_at):
-        return Skipped(Reason.EXPIRED)
+        return _left(claimed, Reason.EXPIRED)
     if not surely(claimed.using, lambda: is_still_needed(effect, subject, claimed.using)):
-        return Skipped(Reason.NOT_NEEDED)
+        return _left(claimed, Reason.NOT_NEEDED)
     return _carried_out(claimed, event, subject, payload)
+
+
+def _left(claimed: Claimed, reason: Reason) -> Verdict:
+    """Nothing is to be done; but what was sent by then, and never answered, is not forgotten."""
+    if not evidence.is_in_doubt(claimed):
+        return Skipped(reason)
+    return Unsure(Uncertain(f"{reason.label}; and what was sent before may have happened"))
 
 
 def _expired(effect: Effect[Any, Any], event: OutboxEvent, now: datetime) -> bool:
@@ -223,6 +231,10 @@ def _verified(claimed: Claimed, event: OutboxEvent, subject: Any, payload: Any) 
         return Unsure(error)
     if answer is None:
         return Unsure(None)
+    if isawaitable(answer) or isgenerator(answer):  # true, and no answer
+        if iscoroutine(answer):
+            answer.close()  # else Python warns that nobody awaited it
+        return Unsure(TypeError(f"verify returned a {type(answer).__name__}, which is no answer"))
     return Succeeded(time.monotonic() - begun) if answer else DidNotHappen()
 
 

@@ -11,8 +11,9 @@ from django.utils import timezone
 
 from .. import signals
 from ..conf import settings
+from ..effects.outcomes import Uncertain
 from ..exceptions import EffectTimeout
-from . import finish, tell, unknown
+from . import evidence, finish, tell, unknown
 from .claim import Claimed
 from .models import Attempt
 from .run import is_still_needed
@@ -33,6 +34,10 @@ from .verdicts import (
 )
 
 logger = logging.getLogger("reliable_effects")
+
+
+# Nobody has said that it did not happen: there was no attempt left to find out.
+_ENDS_OF_PATIENCE = (Reason.ATTEMPTS_SPENT, Reason.KILLED_WORKERS, Reason.TIMED_OUT)
 
 
 def may_be_joined(claimed: Claimed, verdict: Verdict) -> bool:
@@ -56,6 +61,10 @@ def settle(claimed: Claimed, verdict: Verdict) -> None:  # noqa: C901  # one for
                 _tell(signals.delivery_skipped, claimed, reason=str(reason))
         case Failed(exception):
             _settle_failure(claimed, exception)
+        case Refused(reason) if reason in _ENDS_OF_PATIENCE and evidence.is_in_doubt(claimed):
+            _settle_doubt(
+                claimed, Uncertain(f"{reason.label}; and what was sent may have happened")
+            )
         case Refused(reason, exception, message, begun):
             _poison(claimed, reason, Attempt.Outcome.REFUSED, exception, message, begun=begun)
         case Snoozed(span):
@@ -100,6 +109,9 @@ def _settle_failure(claimed: Claimed, exception: BaseException) -> None:
     timed_out = isinstance(exception, EffectTimeout)
     outcome = Attempt.Outcome.TIMED_OUT if timed_out else Attempt.Outcome.FAILED
     if claimed.attempt >= claimed.effect.max_attempts:
+        if evidence.is_in_doubt(claimed):
+            _settle_doubt(claimed, exception)
+            return
         reason = Reason.TIMED_OUT if timed_out else Reason.ATTEMPTS_SPENT
         _poison(claimed, reason, outcome, exception)
         return
@@ -123,6 +135,9 @@ def _settle_snooze(claimed: Claimed, span: timedelta) -> None:
     slept = noted(claimed.notes, Notes.SNOOZED) + span.total_seconds()
     if slept > settings().max_snooze.total_seconds():
         message = f"snoozed for {slept:.0f} s in all; RELIABLE_EFFECTS['MAX_SNOOZE'] is its bound"
+        if evidence.is_in_doubt(claimed):
+            _settle_doubt(claimed, Uncertain(message))
+            return
         _poison(claimed, Reason.SNOOZED_OUT, Attempt.Outcome.REFUSED, None, message)
     elif finish.snooze(claimed, span):
         logger.info("snoozed %s delivery=%d for %s", claimed.effect.name, claimed.id, span)

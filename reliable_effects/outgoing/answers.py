@@ -73,7 +73,7 @@ class Answer:
         return str(told.get("code") or str(told.get("type", "")).rpartition("/")[2])
 
     def wait(self, now: datetime, longest: timedelta) -> timedelta | None:
-        """What Retry-After asks for, seconds or a date, at most *longest*; None where it says nothing."""
+        """What Retry-After asks for, seconds or a date, at most *longest*; None where it says nothing, or "now"."""
         told = self.headers.get("retry-after", "").strip()
         if told.isascii() and told.isdigit():
             # Thousands of digits are a number, too, and none that a float or a span can hold.
@@ -84,7 +84,9 @@ class Answer:
             except (ValueError, TypeError, OverflowError):
                 return None
             at = at if at.tzinfo else at.replace(tzinfo=UTC)
-            seconds = max((at - now).total_seconds(), 0.0)
+            seconds = (at - now).total_seconds()
+        if seconds <= 0:
+            return None  # as a snooze it would be asked again at once, and for ever
         return timedelta(seconds=min(seconds, longest.total_seconds()))
 
 

@@ -7,13 +7,14 @@ from collections.abc import Collection, Sequence
 from django.db import DEFAULT_DB_ALIAS
 
 from ..effects.keys import outgoing_key
-from ..outbox import forget, prune, remedy
+from ..outbox import evidence, forget, prune
+from ..outbox.evidence import Evidence
 from ..outbox.forget import Share
 from ..outbox.models import Delivery
 from ..outbox.states import WAITING, State
 from . import ledger
 from .classify import may_have_happened
-from .models import OutgoingCall
+from .models import Known, OutgoingCall
 
 _BATCH = 200  # deliveries in one statement
 
@@ -22,7 +23,7 @@ def register() -> None:
     """Let prune, forget and the remedies know of our table."""
     prune.also(delete)
     forget.also("outgoing calls", blank)
-    remedy.use_evidence(surely_not_done)
+    evidence.use(found)
 
 
 def delete(using: str, delivery_ids: Collection[int]) -> None:
@@ -46,23 +47,27 @@ def blank(using: str, label: str, pk: str, *, even_pending: bool, dry_run: bool)
     return share
 
 
-def surely_not_done(rows: Sequence[Delivery]) -> set[int]:
+def found(rows: Sequence[Delivery]) -> Evidence:
     """
-    Those of *rows* that have sent something, and of which nothing can have been carried out.
+    Those of *rows* that have sent something, by what is known of it.
 
     Only what was sent under the key that a row has now: an earlier generation was another promise.
     """
     if not rows:
-        return set()
+        return Evidence()
     by_id = {row.pk: row for row in rows}
     using = rows[0]._state.db or DEFAULT_DB_ALIAS
     sent: set[int] = set()
-    doubtful: set[int] = set()
+    maybe_done: set[int] = set()
+    in_doubt: set[int] = set()
     for call in OutgoingCall.objects.using(using).filter(delivery_id__in=by_id):
         row = by_id[call.delivery_id]
         if call.key != ledger.key_of(outgoing_key(row.key, row.generation), call.call):
             continue
         sent.add(row.pk)
-        if may_have_happened(ledger.known_of(call, row.notes)):
-            doubtful.add(row.pk)
-    return sent - doubtful
+        known = ledger.known_of(call, row.notes)
+        if may_have_happened(known):
+            maybe_done.add(row.pk)
+            if known is not Known.DONE:
+                in_doubt.add(row.pk)
+    return Evidence(sent - maybe_done, in_doubt)

@@ -105,9 +105,21 @@ def _of_status(answer: Answer, *, replay: bool, keyed: bool) -> Verdict:  # noqa
             if replay and not answer.is_replay:
                 doubt = f"{why}, which says nothing of the earlier request"
                 return Verdict(Known.UNKNOWN, Next.ASK, doubt)
+            if keyed and _may_be_about_the_key(answer):
+                return Verdict(Known.UNKNOWN, Next.GIVE_UP, why)
             return Verdict(Known.REFUSED, Next.GIVE_UP, why)
         case _:
             return Verdict(Known.UNKNOWN, Next.ASK, f"{why}, and redirects are not followed")
+
+
+def _may_be_about_the_key(answer: Answer) -> bool:
+    """
+    It may say that the key was used before, for another body: then something was done under it.
+
+    Partners have no common word for that. 422 is the usual status.
+    """
+    is_usual = answer.status == HTTPStatus.UNPROCESSABLE_ENTITY
+    return is_usual or answer.cut or b"idempoten" in answer.body.lower()
 
 
 def _as_advised(answer: Answer, verdict: Verdict, *, replay: bool, keyed: bool) -> Verdict:

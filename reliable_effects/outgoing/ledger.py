@@ -217,7 +217,7 @@ def _refuse_what_was_forgotten(wish: Wish, now: datetime) -> None:
         return  # somebody has looked
     since = _since(owed, wish)
     made_up = event.source == "reconcile"
-    if since is not None and not made_up and event.emitted_at <= since + owed.grace:
+    if since is not None and not made_up and event.emitted_at <= since + max(owed.grace, _AT_ONCE):
         return  # it was promised when it arose, so what was sent since then stands in our rows
     if since is None and not made_up:
         return
@@ -246,3 +246,5 @@ def _since(owed: OwedQuery, wish: Wish) -> datetime | None:
 
 
 _EARLIEST_ZONE = timedelta(hours=14)  # a day begins there so much before it does in UTC
+
+_AT_ONCE = timedelta(minutes=1)  # the row is written, and a moment later it is promised

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any, assert_never
 
 from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ..conf import LONGEST_SPAN, settings
 from ..effects.keys import outgoing_key
@@ -60,10 +61,16 @@ class PartnerSender:
             timeout=call.timeout or settings().outgoing_timeout,
             deadline=deadline,
         )
+        if call.key is not None:
+            # What cannot be put there fails here, before it stands in a row as sent.
+            call.key.put(request, str(key), deadline)
         begun = ledger.begin(wish)
         if call.key is not None:
             request = call.key.put(request, str(key), begun.first_sent_at)
-        seen = exchange(request, _limits(wish, begun), call.client)
+        if begun.now < deadline:
+            seen = exchange(request, _limits(wish, begun), call.client)
+        else:  # the answer of the commit was lost, and the time with it
+            seen = Unsent("no time is left in this run")
         verdict = classify(seen, begun.before, keyed=call.window is not None)
         _write(wish, begun, seen, verdict)
         return _told(wish, seen, verdict, begun)
@@ -71,10 +78,16 @@ class PartnerSender:
 
 def _refuse_where_nothing_may_be_sent(claimed: Claimed) -> None:
     for connection in connections.all(initialized_only=True):
-        if in_open_transaction(connection):
+        if in_open_transaction(connection) or _is_managed_by_hand(connection):
             raise SentInsideTransaction(connection.alias, atomic=claimed.effect.atomic)
     if claimed.verifying:
         raise RuntimeError("verify= asks what became of a call; ctx.send() would make it again.")
+
+
+def _is_managed_by_hand(connection: BaseDatabaseWrapper) -> bool:
+    """`set_autocommit(False)`: a transaction as well, though no block says so."""
+    is_open = connection.connection is not None and not connection.in_atomic_block
+    return is_open and not connection.autocommit
 
 
 def _check(call: Call) -> None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterator
 from contextvars import ContextVar
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import httpx
 
@@ -18,7 +21,6 @@ _NOT_SENT = (
     httpx.PoolTimeout,
     httpx.ProxyError,
     httpx.UnsupportedProtocol,
-    httpx.InvalidURL,
 )
 
 
@@ -26,38 +28,92 @@ def exchange(request: Request, limits: Limits, client: httpx.Client | None) -> E
     """
     Send *request* once. What the client's own hooks and auth raise is raised here.
 
-    `retries=` of a transport stays: it repeats connecting only, and that within our time.
+    `retries=` of a transport stays: it repeats connecting only. Each try has the time for
+    connecting anew, and the pauses between them come on top.
     """
     own = client or httpx.Client()
     until = time.monotonic() + limits.connect + limits.answer
     mark = _sending.set(True)
     try:
-        made = own.build_request(
-            request.method,
-            request.url,
-            headers=dict(request.headers),
-            content=request.content,
-            timeout=httpx.Timeout(limits.answer, connect=limits.connect),
-        )
-        response = own.send(made, stream=True, follow_redirects=False)
         try:
-            return _read(response, limits.body, until)
-        finally:
-            response.close()
-    except httpx.HTTPStatusError as error:  # of a hook; the answer was not read
-        return _of_hook(error.response)
-    except _NOT_SENT as error:
-        return Unsent(f"no connection was made ({type(error).__name__})")
-    except httpx.RequestError as error:
-        return Lost(f"no answer came ({type(error).__name__})")
+            made = _made(request, limits, own)
+        except (httpx.InvalidURL, ValueError) as error:
+            return Unsent(f"it cannot be written down ({type(error).__name__})")
+        return _exchanged(own, made, limits, until)
     finally:
         _sending.reset(mark)
         if client is None:
             own.close()
 
 
+def _made(request: Request, limits: Limits, client: httpx.Client) -> httpx.Request:
+    # Parameters of the client's would replace those of the address, and the key with them.
+    query: Any = parse_qsl(urlsplit(request.url).query, keep_blank_values=True)
+    return client.build_request(
+        request.method,
+        request.url,
+        params=query if client.params else None,
+        headers=dict(request.headers),
+        content=request.content,
+        timeout=httpx.Timeout(limits.answer, connect=limits.connect),
+    )
+
+
+def _exchanged(
+    client: httpx.Client, made: httpx.Request, limits: Limits, until: float
+) -> Exchanged:
+    try:
+        response = client.send(made, stream=True, follow_redirects=False)
+        try:
+            return _read(response, limits.body, until)
+        finally:
+            response.close()
+    except httpx.HTTPStatusError as error:  # of a hook; the answer was not read
+        if error.request is made:
+            return _of_hook(error.response)
+        return Lost("a hook of the client failed (HTTPStatusError)")
+    except _NOT_SENT as error:
+        if _is_about(error, made):
+            return Unsent(f"no connection was made ({type(error).__name__})")
+        return Lost(f"a hook or the auth of the client failed ({type(error).__name__})")
+    except httpx.RequestError as error:
+        return Lost(f"no answer came ({type(error).__name__})")
+
+
+def _is_about(error: httpx.RequestError, made: httpx.Request) -> bool:
+    """Hooks and auth make requests of their own: that those went nowhere says nothing of ours."""
+    try:
+        return error.request is made
+    except RuntimeError:  # it names none
+        return False
+
+
+class _Slices(httpx.SyncByteStream):
+    """An answer's bytes a little at a time, so that what they unpack to is bounded, too."""
+
+    def __init__(self, stream: httpx.SyncByteStream) -> None:
+        self._stream = stream
+
+    def __iter__(self) -> Iterator[bytes]:
+        for chunk in self._stream:
+            for start in range(0, len(chunk), _SLICE):
+                yield chunk[start : start + _SLICE]
+
+    def close(self) -> None:
+        self._stream.close()
+
+
+_SLICE = 1024  # bytes; gzip makes at most a megabyte of it
+
+
 def _read(response: httpx.Response, limit: int, until: float) -> Answer | Lost:
+    if "," in response.headers.get("content-encoding", ""):
+        # Packed twice, a few bytes may be gigabytes before anybody could count them.
+        return _answer(response, b"", cut=True)
     body, cut = bytearray(), False
+    if not response.is_stream_consumed:  # else a hook has read it
+        assert isinstance(response.stream, httpx.SyncByteStream)  # noqa: S101  # for mypy
+        response.stream = _Slices(response.stream)
     try:
         for chunk in response.iter_bytes():
             body += chunk
@@ -85,10 +141,9 @@ def _answer(response: httpx.Response, body: bytes, *, cut: bool = False) -> Answ
 
 def _of_hook(response: httpx.Response) -> Answer:
     try:
-        body = response.content
+        return _answer(response, response.content)
     except httpx.ResponseNotRead:
-        body = b""
-    return _answer(response, body)
+        return _answer(response, b"", cut=True)
 
 
 _OF_THE_WIRE = ("content-encoding", "content-length", "transfer-encoding")

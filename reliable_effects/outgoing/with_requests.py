@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from io import BytesIO
 from types import TracebackType
 from typing import Any
@@ -28,7 +29,9 @@ _CHUNK = 16 * 1024  # bytes
 
 def exchange(request: Request, limits: Limits, client: requests.Session | None) -> Exchanged:
     """Send *request* once. What the session's own hooks and auth raise is raised here."""
-    session = _quiet(client) if client is not None else requests.Session()
+    handled = sys.exc_info()[1]  # what the effect is in the middle of handling is no error of ours
+    heard: list[requests.Response] = []
+    session = _quiet(client if client is not None else requests.Session(), heard)
     until = time.monotonic() + limits.connect + limits.answer
     try:
         response = session.request(
@@ -36,32 +39,62 @@ def exchange(request: Request, limits: Limits, client: requests.Session | None) 
             request.url,
             headers=dict(request.headers),
             data=request.content,
+            auth=_auth_of(request, session),
             timeout=(limits.connect, limits.answer),
             allow_redirects=False,
             stream=True,
         )
-    except requests.RequestException as error:
-        if error.response is None:
-            return _without_answer(error)
-        response = error.response  # a hook of the session's, raise_for_status() perhaps
-    except OSError as error:  # what requests lets through
-        return _without_answer(error)
+    except (requests.RequestException, OSError) as error:  # OSError: what requests lets through
+        if not heard:
+            return _without_answer(error, handled)
+        told = getattr(error, "response", None)
+        if told is not heard[-1]:  # else raise_for_status() in a hook
+            heard[-1].close()
+            why = f"it was answered, and what follows it failed ({type(error).__name__})"
+            return Lost(why, heard[-1].status_code)
+        response = heard[-1]
     finally:
         if client is None:
             session.close()  # what is being read stays open
     return _read(response, limits.body, until)
 
 
-def _quiet(session: requests.Session) -> requests.Session:
-    """*session* for one call, with its connections and without its retries; itself unchanged."""
+def _quiet(session: requests.Session, heard: list[requests.Response]) -> requests.Session:
+    """
+    *session* for one call, with its connections and without its retries; itself unchanged.
+
+    What comes back goes to *heard* before any hook has it, and can fail.
+    """
     quiet: requests.Session = _twin(session)
     quiet.adapters = type(session.adapters)()
     for prefix, adapter in session.adapters.items():
-        if isinstance(adapter, HTTPAdapter):
-            adapter = _twin(adapter)  # noqa: PLW2901  # the other stays as it is
-            adapter.max_retries = Retry(0, read=False)
-        quiet.adapters[prefix] = adapter
+        twin = _twin(adapter)
+        if isinstance(twin, HTTPAdapter):
+            twin.max_retries = Retry(0, read=False)
+        twin.send = _noting(twin.send, heard)
+        quiet.adapters[prefix] = twin
     return quiet
+
+
+def _noting(
+    send: Callable[..., requests.Response], heard: list[requests.Response]
+) -> Callable[..., requests.Response]:
+    def noting(*args: Any, **kwargs: Any) -> requests.Response:
+        response = send(*args, **kwargs)
+        heard.append(response)
+        return response
+
+    return noting
+
+
+def _auth_of(request: Request, session: requests.Session) -> Any:
+    """A header of the effect's is meant, and not what the machine's .netrc says of the host."""
+    has_its_own = any(name.lower() == "authorization" for name in request.headers)
+    return _as_it_is if has_its_own and not session.auth else None
+
+
+def _as_it_is(prepared: Any) -> Any:
+    return prepared
 
 
 def _twin(thing: Any) -> Any:
@@ -111,9 +144,9 @@ _MALFORMED = (
 _CONNECTING = {"connect", "_validate_conn", "_prepare_proxy", "_tunnel", "do_handshake"}
 
 
-def _without_answer(error: Exception) -> Exchanged:
+def _without_answer(error: Exception, handled: BaseException | None) -> Exchanged:
     """Not sent, where that is certain; what else went wrong may have been sent."""
-    chain = list(_chain(error))
+    chain = list(_chain(error, handled))
     causes = {type(one).__name__ for one in chain}
     told = type(chain[-1]).__name__
     if isinstance(error, _MALFORMED) or any(isinstance(one, _NOT_SENT) for one in chain):
@@ -129,9 +162,13 @@ def _named(causes: set[str]) -> str:
     return next((name for name in known if name in causes), "")
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    """What an error was made from: libraries wrap one in another in every way there is."""
-    seen: set[int] = set()
+def _chain(error: BaseException, handled: BaseException | None) -> Iterator[BaseException]:
+    """
+    What an error was made from: libraries wrap one in another in every way there is.
+
+    It ends before *handled*, which was there before the call, and which Python takes for a cause.
+    """
+    seen = {id(handled)}
     waiting: list[Any] = [error]
     while waiting:
         one = waiting.pop(0)

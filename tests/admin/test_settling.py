@@ -136,6 +136,23 @@ def test_who_may_not_settle_cannot_give_a_word(log_in):
     assert Delivery.objects.get().generation == 0
 
 
+@pytest.mark.parametrize("verb", ["start_anew", "settle_not_happened"])
+def test_a_form_that_is_sent_twice_does_it_once(verb, operator):
+    """Between the two it was sent again, and its answer was lost again."""
+    delivery = for_a_person()
+    question = ask(operator, verb, delivery)
+    confirm_with_word(operator, question)
+    Delivery.objects.update(state=State.UNCERTAIN, look_at=None, attempts=delivery.attempts)
+    before = Delivery.objects.get()
+
+    answer = confirm_with_word(operator, question)
+
+    after = Delivery.objects.get()
+    assert (after.state, after.generation) == (State.UNCERTAIN, before.generation)
+    assert "since they were shown" in messages_of(answer)
+    assert LogEntry.objects.count() == 1
+
+
 def test_the_page_of_a_delivery_shows_what_is_known_of_its_calls(log_in):
     """What a person decides by."""
     client = log_in(*VIEW, "view_outgoingcall")

@@ -153,6 +153,25 @@ def test_what_yields_is_refused():
             yield
 
 
+def test_what_is_async_inside_is_refused_before_it_counts_as_handled():
+    """A decorator hides it, or an object's own `__call__`."""
+
+    async def capture(message_id): ...
+
+    def count(message_id):
+        yield message_id
+
+    class Handler:
+        async def __call__(self, message_id): ...
+
+    for work in (capture, count):
+        with pytest.raises(TypeError, match="nothing was handled"):
+            consume_once("billing")(lambda message_id, work=work: work(message_id))("m-1")
+    with pytest.raises(TypeError, match="async"):
+        consume_once("billing")(Handler())
+    assert not InboxMessage.objects.exists()
+
+
 def test_a_name_that_no_row_can_have_is_refused_at_once():
     with pytest.raises(ValueError, match="consumer name"):
         consume_once("two words")

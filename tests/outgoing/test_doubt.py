@@ -6,9 +6,13 @@ from datetime import timedelta
 
 import pytest
 
-from reliable_effects.clock import moved
-from reliable_effects.outbox import remedy
-from reliable_effects.outbox.states import State
+from reliable_effects.clock import DbNow, moved
+from reliable_effects.outbox import remedy, rescue
+from reliable_effects.outbox.claim import claim, look
+from reliable_effects.outbox.heartbeat import Turn
+from reliable_effects.outbox.models import Delivery
+from reliable_effects.outbox.states import Notes, State, finding
+from reliable_effects.outgoing import AnswerLost
 from tests.outbox.conftest import carry_out, pending_delivery
 from tests.outgoing.conftest import DAY, act, calling, settled
 from tests.outgoing.partner import answer, drop
@@ -67,6 +71,20 @@ def test_after_it_verify_is_asked_and_decides(happened, window, partner, make_ef
     told = {True: State.SUCCEEDED, False: State.SUCCEEDED, None: State.UNCERTAIN}
     assert delivery.state == told[happened]
     assert bank.keys == [delivery.idempotency_key] * (2 if happened is False else 1)
+
+
+def test_a_coroutine_of_verifys_is_no_yes(partner, make_effect):
+    """It is something, and so is true; nobody has asked yet."""
+
+    async def find():
+        return False
+
+    effect = make_effect(calling(partner(drop).url, window=None), verify=lambda *_: find())
+    delivery = pending_delivery(effect)
+    carry_out(delivery)
+    carry_out(delivery)
+
+    assert delivery.state == State.UNCERTAIN
 
 
 def test_without_verify_a_person_decides_and_a_redrive_sends_nothing(partner, make_effect):
@@ -155,3 +173,77 @@ def test_what_the_partner_said_is_done_is_not_sent_because_somebody_found_otherw
 
     assert delivery.state == State.UNCERTAIN
     assert len(bank.arrivals) == 1
+
+
+@pytest.mark.parametrize("told", [None, True, False])
+@pytest.mark.parametrize("why", ["not needed", "expired"])
+def test_what_is_left_in_doubt_does_not_end_in_silence(why, told, partner, make_effect):
+    """Nobody needs it any more; the charge may stand all the same."""
+    bank = partner(drop)
+    needed = [True]
+    effect = make_effect(
+        calling(bank.url),
+        still_needed=lambda _: needed[0],
+        expires_after=HOUR,
+        verify=lambda *_: told,
+    )
+    delivery = pending_delivery(effect)
+    carry_out(delivery)
+
+    needed[0] = why == "expired"
+    with moved(2 * HOUR if why == "expired" else HOUR / 60):
+        carry_out(delivery)
+        assert delivery.state == State.UNCERTAIN
+        for _ in range(2):
+            carry_out(delivery)
+
+    ends = {None: State.UNCERTAIN, True: State.SUCCEEDED, False: State.SKIPPED}
+    assert delivery.state == ends[told]
+    assert len(bank.arrivals) == 1
+
+
+def test_what_is_not_needed_and_was_never_sent_is_skipped(partner, make_effect):
+    bank = partner(answer(429))
+    needed = [True]
+    delivery = pending_delivery(make_effect(calling(bank.url), still_needed=lambda _: needed[0]))
+    carry_out(delivery)
+    needed[0] = False
+    carry_out(delivery)
+
+    assert delivery.state == State.SKIPPED
+
+
+@pytest.mark.parametrize("end", ["attempts", "snoozes"])
+def test_a_doubt_outlives_the_last_attempt_and_the_longest_snooze(end, partner, make_effect):
+    """Also where the effect wraps our error in one of its own, as much code does."""
+    bank = partner(drop if end == "attempts" else answer(503, Retry_After="60"))
+
+    def charge(order, ctx):
+        try:
+            calling(bank.url)(order, ctx)
+        except AnswerLost as error:
+            raise RuntimeError("the bank") from error
+
+    almost = {Notes.SNOOZED: 7 * 86400 - 10}
+    delivery = pending_delivery(make_effect(charge, max_attempts=1), notes=almost)
+
+    carry_out(delivery)
+
+    assert delivery.state == State.UNCERTAIN
+
+
+def test_a_rescue_does_not_bring_back_what_was_noted_before_it_began(make_effect, monkeypatch):
+    """The worker goes on between the question and the lock; then it may have happened."""
+    delivery = pending_delivery(make_effect(lambda *_: None), notes=finding())
+    claim(look("default", [delivery.pk]))
+    Delivery.objects.update(lease_expires_at=DbNow() - HOUR)
+    move = rescue._mend
+
+    def after_it_went_on(using, row, *, forgive):
+        Delivery.objects.update(notes=None)
+        return move(using, row, forgive=forgive)
+
+    monkeypatch.setattr(rescue, "_mend", after_it_went_on)
+    rescue.rescue("default", Turn(None))
+
+    assert act(remedy.start_anew, delivery) == []

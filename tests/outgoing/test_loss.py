@@ -65,11 +65,11 @@ def test_a_worker_killed_between_send_and_answer_leaves_the_truth(window, partne
         assert (delivery.state, len(bank.arrivals)) == (State.UNCERTAIN, 1)
 
 
-def owed_effect(make_effect, url, **options):
+def owed_effect(make_effect, url, *, grace=timedelta(minutes=15), **options):
     effect = make_effect(
         calling(url, **options), name="test.charge", verify=options.pop("verify", None)
     )
-    effect.owed(since="placed_at", grace=timedelta(minutes=15), debt=ONCE)(Order.objects.all)
+    effect.owed(since="placed_at", grace=grace, debt=ONCE)(Order.objects.all)
     return effect
 
 
@@ -132,6 +132,19 @@ def test_what_was_promised_when_it_arose_is_sent_after_a_long_outage_all_the_sam
         carry_out(delivery)
 
     assert delivery.state == State.SUCCEEDED
+
+
+def test_what_is_promised_with_its_row_is_sent_though_the_grace_is_none(partner, make_effect):
+    """A moment lies between the two."""
+    bank = partner(answer())
+    effect = owed_effect(make_effect, bank.url, window=None, grace=timedelta(0))
+    with transaction.atomic():
+        effect.promise(Order.objects.create())
+    delivery = Delivery.objects.get()
+
+    carry_out(delivery)
+
+    assert len(bank.arrivals) == 1
 
 
 @pytest.mark.parametrize("found", ["verify", "person", "for ever"])

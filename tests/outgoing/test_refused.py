@@ -9,6 +9,7 @@ from django.db import connections, transaction
 
 from reliable_effects.outbox.models import Attempt, Delivery
 from reliable_effects.outbox.states import State
+from reliable_effects.outgoing import BodyField
 from reliable_effects.outgoing.models import Known, OutgoingCall
 from tests.outbox.conftest import carry_out, pending_delivery
 from tests.outgoing.conftest import DAY, KEY, calling
@@ -40,6 +41,23 @@ def test_nothing_is_sent_inside_a_transaction(atomic, partner, make_effect):
     said = Attempt.objects.get()
     assert "InsideTransaction" in said.exception_type
     assert ("atomic=True" in said.message) == atomic
+
+
+@really_committed
+def test_a_transaction_that_is_managed_by_hand_is_one_too(partner, make_effect):
+    """It would take the row along, and each attempt would be the first."""
+    bank = partner(answer())
+
+    def charge(order, ctx):
+        transaction.set_autocommit(False)
+        calling(bank.url, window=None)(order, ctx)
+
+    delivery = pending_delivery(make_effect(charge, max_attempts=2))
+    for _ in range(2):
+        carry_out(delivery)
+
+    assert bank.arrivals == []
+    assert "InsideTransaction" in Attempt.objects.first().exception_type
 
 
 @really_committed
@@ -113,6 +131,11 @@ def test_verify_cannot_send(partner, make_effect):
         {"json": {"n": float("nan")}},
         {"json": {}, "data": b""},
         {"data": iter([b"x"])},
+        {"data": {"ids": {1, 2}}},
+        {"data": [("ids", iter("12"))]},
+        {"headers": {"Authorization": "Bearer x\n"}},
+        {"headers": {"Authorization": "Bearer \u2026"}},
+        {"key": BodyField("id"), "data": b"raw"},
         {"window": timedelta(0)},
         {"window": 3600},
         {"key": None},

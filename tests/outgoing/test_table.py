@@ -69,7 +69,8 @@ FIRST = [
     ("308", answer(308, Location="/x"), Known.REFUSED, Refused),
     ("400", answer(400), Known.REFUSED, Refused),
     ("402", answer(402), Known.REFUSED, Refused),
-    ("422", answer(422), Known.REFUSED, Refused),
+    ("422", answer(422), Known.UNKNOWN, Refused),  # other partners say "this key was used" so
+    ("400 of the key", answer(400, b"Idempotency conflict"), Known.UNKNOWN, Refused),
     ("400 mismatch", answer(400, **STRIPE), Known.UNKNOWN, RequestChanged),
     ("422 reused", answer(422, **problem("idempotency-key-reused")), Known.UNKNOWN, RequestChanged),
     ("409 uncertain", answer(409, **problem("operation-uncertain")), Known.UNKNOWN, Doubtful),
@@ -108,6 +109,7 @@ UNKEYED = [
     ("500", answer(500), Known.UNKNOWN, Doubtful),
     ("500 yes", answer(500, Stripe_Should_Retry="true"), Known.UNKNOWN, Doubtful),
     ("400", answer(400), Known.REFUSED, Refused),
+    ("422", answer(422), Known.REFUSED, Refused),
 ]
 
 

@@ -1,8 +1,9 @@
 """
 Remedies as admin actions: a page that says what will be done, a reason, an audit entry.
 
-The page fixes the ids. What is confirmed is what was shown, however the filter's rows have changed;
-each row's own state is asked again when it is changed. Whoever inherits says which verbs there are,
+The page fixes the ids, and how each stood. What is confirmed is what was shown, however the filter's
+rows have changed; each row's own state is asked again when it is changed, so a form that is sent
+twice does it once. Whoever inherits says which verbs there are,
 what each would do, and does it.
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 from django import forms
@@ -88,6 +90,10 @@ class ConfirmedActions(admin.ModelAdmin):  # type: ignore[type-arg]  # not gener
         """Do it; the rows that were changed."""
         raise NotImplementedError
 
+    def stamps(self, using: str, ids: Sequence[Any], *, lock: bool) -> Mapping[Any, str]:  # noqa: ARG002  # for who overrides it
+        """How each stands; with *lock*, without those that somebody else is changing. {}: not compared."""
+        return {}
+
     def form_of(self, verb: Verb, request: HttpRequest, data: Any) -> WhyForm:  # noqa: ARG002  # for who overrides it
         return verb.form(data)
 
@@ -109,16 +115,22 @@ class ConfirmedActions(admin.ModelAdmin):  # type: ignore[type-arg]  # not gener
         confirmed = "ids" in request.POST
         if confirmed:
             parts = request.POST["ids"].split(",")[:AT_MOST]
-            ids = [pk for part in parts if (pk := self.read_id(part)) is not None]
+            stood = request.POST.get("shown", "").split(",")
+            told = [
+                (self.read_id(part), as_) for part, as_ in zip_longest(parts, stood[: len(parts)])
+            ]
+            shown = {pk: as_ or "" for pk, as_ in told if pk is not None}
+            ids = list(shown)
             cut = False
         else:
             ids = list(rows.values_list("pk", flat=True)[: AT_MOST + 1])
             ids, cut = ids[:AT_MOST], len(ids) > AT_MOST
+            shown = {}
         groups = self._groups(verb, request, ids)
         form = self.form_of(verb, request, request.POST if confirmed else None)
         if not (confirmed and form.is_valid()):
             return self._ask(verb, request, ids, groups, cut=cut, form=form)
-        self._apply(verb, request, ids, form, sum(g.count for g in groups if not g.left_alone))
+        self._apply(verb, request, shown, form, sum(g.count for g in groups if not g.left_alone))
         return None
 
     def _groups(self, verb: Verb, request: HttpRequest, ids: Sequence[Any]) -> list[Group]:
@@ -140,6 +152,9 @@ class ConfirmedActions(admin.ModelAdmin):  # type: ignore[type-arg]  # not gener
         cut: bool,
         form: WhyForm,
     ) -> HttpResponse:
+        stamps: dict[Any, str] = {}
+        for rows in self._chunks(request, ids):
+            stamps |= self.stamps(rows.db, list(rows.values_list("pk", flat=True)), lock=False)
         context = {
             **self.admin_site.each_context(request),
             "title": verb.title,
@@ -153,6 +168,7 @@ class ConfirmedActions(admin.ModelAdmin):  # type: ignore[type-arg]  # not gener
             "count": sum(group.count for group in groups if not group.left_alone),
             "cut_at": AT_MOST if cut else None,
             "ids": ",".join(map(str, ids)),
+            "shown": ",".join(stamps.get(pk, "") for pk in ids),
             "first_id": ids[0] if ids else "",
             "checkbox_name": helpers.ACTION_CHECKBOX_NAME,
             "form": form,
@@ -161,26 +177,41 @@ class ConfirmedActions(admin.ModelAdmin):  # type: ignore[type-arg]  # not gener
         return TemplateResponse(request, "reliable_effects/admin/confirm.html", context)
 
     def _apply(
-        self, verb: Verb, request: HttpRequest, ids: Sequence[Any], form: WhyForm, expected: int
+        self,
+        verb: Verb,
+        request: HttpRequest,
+        shown: Mapping[Any, str],
+        form: WhyForm,
+        expected: int,
     ) -> None:
         by = request.user.get_username()
         entry = f"{self.entry(verb, form)} (one of {expected}): {form.cleaned_data['why']}"
-        count = 0
+        ids = list(shown)
+        count = others = 0
         for rows in self._chunks(request, ids):
             # Change and audit entry share one fate.
             with transaction.atomic(using=rows.db):
-                changed = self.change(verb, rows, form, by)
+                found = list(rows.values_list("pk", flat=True))
+                stamps = self.stamps(rows.db, found, lock=True)
+                same = [pk for pk in found if not shown[pk] or stamps.get(pk) == shown[pk]]
+                changed = self.change(verb, rows.filter(pk__in=same), form, by)
                 self._log(request, changed, entry)
             count += len(changed)
+            others += len(found) - len(same)
         one, many = self.counted
         self.message_user(
             request,
             f"{count} {f'{one} was' if count == 1 else f'{many} were'} {verb.done}.",
             messages.SUCCESS if count else messages.WARNING,
         )
-        if count < len(ids):
+        if others:
+            told = f"{others} left alone, because of what became of them since they were shown."
+            self.message_user(request, told, messages.WARNING)
+        if count + others < len(ids):
             self.message_user(
-                request, f"{len(ids) - count} left alone, {self.left_because}.", messages.WARNING
+                request,
+                f"{len(ids) - count - others} left alone, {self.left_because}.",
+                messages.WARNING,
             )
 
     def _log(self, request: HttpRequest, changed: Sequence[Any], entry: str) -> None:

@@ -62,8 +62,14 @@ OUTGOING: tuple[Mutant, ...] = (
     mutant(
         "keep the client's retries",
         "semantics 2.4: the library's retries multiply ours",
-        (_REQUESTS, "adapter.max_retries = Retry(0, read=False)", "pass"),
+        (_REQUESTS, "twin.max_retries = Retry(0, read=False)", "pass"),
         by=(_SENDS + "test_the_clients_own_retries_and_redirects_are_off_for_this_call",),
+    ),
+    mutant(
+        "skip what is in doubt",
+        "semantics 2.3: a charge that may stand ends in silence",
+        ("outbox/run.py", "if not evidence.is_in_doubt(claimed):", "if True:"),
+        by=(_DOUBT + "test_what_is_left_in_doubt_does_not_end_in_silence",),
     ),
     mutant(
         "start anything anew",
