@@ -17,7 +17,7 @@ from reliable_effects.outbox.sweeps import sweep
 from reliable_effects.reports.sweeps import PREBUILD
 from reliable_effects.testing import run_effects
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db(transaction=True, serialized_rollback=True)
 
 
 @pytest.fixture(autouse=True)

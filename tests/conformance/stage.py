@@ -16,12 +16,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from celery import _state
+
+import example_project
 from example_project.conformance.serve import Served, environment, migrate
 from example_project.processes import Fleet
 from reliable_effects.conformance.case import CASES, Options
 from reliable_effects.conformance.client import Client
 from reliable_effects.conformance.run import Result, run
 from tests.services import Proxy, free_port
+
+# The servers are processes of their own; here the shop's Celery app would be the tests' own.
+if example_project.celery_app is not None:
+    example_project.celery_app.close()
+    if _state.default_app is example_project.celery_app:
+        _state.set_default_app(None)
+    if _state._tls.current_app is example_project.celery_app:
+        _state._set_current_app(None)
 
 SIX = ("I02", "I16", "I21", "I23", "I29", "I31")  # on every variant
 _READY_WITHIN = 90  # seconds: nine processes import Django at once, on a loaded machine
