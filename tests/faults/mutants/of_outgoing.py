@@ -50,7 +50,11 @@ OUTGOING: tuple[Mutant, ...] = (
     mutant(
         "send inside a transaction",
         "rule 4: locks wait for a partner, and what was sent can be rolled back",
-        (_SEND, "if in_open_transaction(connection):", "if False:"),
+        (
+            _SEND,
+            "if in_open_transaction(connection) or _is_managed_by_hand(connection):",
+            "if False:",
+        ),
         by=(_REFUSED + "test_nothing_is_sent_inside_a_transaction",),
     ),
     mutant(
