@@ -104,6 +104,11 @@ class Registry:
     def find_event(self, name: str) -> Event[Any, Any] | None:
         return self._events.get(name)
 
+    def names_like(self, name: str) -> tuple[str, ...]:
+        """All names, aliases included, of the effect called *name*; *name* alone, of a stranger."""
+        effect = self.find_effect(name)
+        return (name,) if effect is None else (effect.name, *effect.aliases)
+
     def on(self, event: Event[Any, Any]) -> tuple[Effect[Any, Any], ...]:
         return self._by_event.get(event.name, ())
 

@@ -70,10 +70,9 @@ def resume(effect: str, *, by: str, why: str, using: str = "default") -> int:
         UnknownEffect: no effect has this name here, nor was one of it ever paused.
     """
     controls = EffectControl.objects.using(using)
-    known = registry.find_effect(effect)
-    if known is None and not controls.filter(effect=effect).exists():
+    if registry.find_effect(effect) is None and not controls.filter(effect=effect).exists():
         registry.effect(effect)  # says what is wrong
-    names = (effect,) if known is None else held_back.names_of(known)
+    names = registry.names_like(effect)
     controls.filter(effect__in=names).update(paused_at=None, paused_until=None)
     held_back.forget()
     brought_back = sum(_bring_back(using, queue, names) for queue in waiting_queues(using))

@@ -13,7 +13,7 @@ from ..effects.registry import registry
 
 def of_effects(names: Collection[str]) -> frozenset[str]:
     """*names*, and what else their effects are or were called."""
-    return frozenset(name for given in names for name in _of_effect(given))
+    return frozenset(name for given in names for name in registry.names_like(given))
 
 
 def of_events(names: Collection[str]) -> frozenset[str]:
@@ -28,10 +28,5 @@ def of_events(names: Collection[str]) -> frozenset[str]:
 
 def label(effect: str, labels: Mapping[str, str]) -> str:
     """What *labels* call it, under whichever of its names; else its own."""
-    known = (labels[name] for name in (effect, *_of_effect(effect)) if name in labels)
+    known = (labels[name] for name in (effect, *registry.names_like(effect)) if name in labels)
     return next(known, effect)
-
-
-def _of_effect(name: str) -> tuple[str, ...]:
-    effect = registry.find_effect(name)
-    return (name,) if effect is None else (effect.name, *effect.aliases)

@@ -238,8 +238,7 @@ def carry_out(using: str, delivery_id: int) -> EffectRun | None:
 
 
 def _why_not_begun(using: str, row: Delivery) -> str:
-    effect = registry.find_effect(row.effect)
-    names = held_back.names_of(effect) if effect is not None else (row.effect,)
+    names = registry.names_like(row.effect)
     pause = EffectControl.objects.using(using).paused().filter(effect__in=names).first()
     if pause is None:
         return "it is due, and could not be claimed"

@@ -87,7 +87,5 @@ def _chosen(alias: str, options: dict[str, Any]) -> DeliveryQuerySet:
     if options["reason"]:
         rows = rows.filter(reason=options["reason"])
     if options["effect"]:
-        known = registry.find_effect(options["effect"])
-        names = (known.name, *known.aliases) if known else (options["effect"],)
-        rows = rows.filter(effect__in=names)
+        rows = rows.filter(effect__in=registry.names_like(options["effect"]))
     return rows

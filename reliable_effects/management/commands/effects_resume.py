@@ -39,6 +39,5 @@ class Command(BaseCommand):
 
 
 def _is_paused(name: str, using: str) -> bool:
-    effect = registry.find_effect(name)
-    names = (name,) if effect is None else (effect.name, *effect.aliases)
+    names = registry.names_like(name)
     return EffectControl.objects.using(using).paused().filter(effect__in=names).exists()
