@@ -96,6 +96,7 @@ def poison(
         row,
         state=State.POISONED,
         reason=reason,
+        fingerprint="",
         finished_at=DbNow(),
         attempts=F("attempts") - given_back,
         **({"notes": claimed.notes | finding()} if did_not_happen else {}),

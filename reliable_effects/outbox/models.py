@@ -156,6 +156,17 @@ class Delivery(models.Model):
     finished_at = models.DateTimeField(null=True, blank=True)
     flags = models.PositiveSmallIntegerField(default=0)
     notes = AnyJSON(null=True, blank=True, help_text="what is rare: see Notes")
+    # Of its last attempt. A sweep writes it, since who sets a pill aside has other things to do.
+    # Each of our moves into and out of POISONED empties it. The release before this one did not:
+    # what it left behind is of no meaning, so whoever reads this says state=POISONED too.
+    fingerprint = models.CharField(
+        max_length=32,
+        blank=True,
+        default="",
+        db_default="",
+        editable=False,
+        help_text="equal for equal failures, while it is poisoned",
+    )
 
     objects = DeliveryQuerySet.as_manager()
 
@@ -186,6 +197,11 @@ class Delivery(models.Model):
                 fields=["finished_at"],
                 condition=Q(state__in=ENDED_WELL),
                 name="re_delivery_finished",
+            ),
+            models.Index(
+                fields=["state", "fingerprint", "id"],
+                condition=Q(state=State.POISONED),
+                name="re_delivery_group",
             ),
         ]
         constraints = [

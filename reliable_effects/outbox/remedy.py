@@ -132,13 +132,20 @@ def _redriven(state: State, lasting: Lasting) -> Values:
         "look_at": DbNow(),
         "finished_at": None,
         "reason": "",
+        "fingerprint": "",
         "notes": notes or None,
         "state": State.PENDING,
     }
 
 
 def _cancelled(_state: State, _lasting: Lasting) -> Values:
-    return {"look_at": None, "reason": "", "finished_at": DbNow(), "state": State.CANCELLED}
+    return {
+        "look_at": None,
+        "reason": "",
+        "fingerprint": "",
+        "finished_at": DbNow(),
+        "state": State.CANCELLED,
+    }
 
 
 def _succeeded(_state: State, _lasting: Lasting) -> Values:

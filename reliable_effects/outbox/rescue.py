@@ -139,7 +139,7 @@ def _move(row: Delivery, *, forgive: bool) -> dict[str, Any]:
         return move | {"state": State.UNCERTAIN}
     if killer:
         gone = {"look_at": None, "reason": Reason.KILLED_WORKERS, "finished_at": DbNow()}
-        return move | gone | {"state": State.POISONED}
+        return move | gone | {"fingerprint": "", "state": State.POISONED}
     return move | {"state": State.PENDING}
 
 

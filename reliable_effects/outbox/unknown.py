@@ -48,6 +48,7 @@ def put_off(row: Seen) -> None:
             hints=0,
             finished_at=DbNow(),
             reason=Reason.UNKNOWN_EFFECT,
+            fingerprint="",
             notes=(notes | was) or None,
             state=State.POISONED,
         ):
@@ -115,7 +116,12 @@ def revive(using: str) -> int:
         kept = {k: v for k, v in was.items() if k not in (SINCE, _WAS_UNCERTAIN)} or None
         state = State.UNCERTAIN if was.get(_WAS_UNCERTAIN) else State.PENDING
         freed += rows.filter(pk=pk).update(
-            reason="", finished_at=None, look_at=DbNow(), notes=kept, state=state
+            reason="",
+            fingerprint="",
+            finished_at=None,
+            look_at=DbNow(),
+            notes=kept,
+            state=state,
         )
     return freed
 

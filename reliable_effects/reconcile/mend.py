@@ -219,7 +219,8 @@ def _values(effect: Effect[Any, Any], row: Standing) -> dict[str, Any]:
     if row.state != State.SUCCEEDED:
         return _anew(row, Notes.OWED_AGAIN) | {"state": State.PENDING}
     if noted(row.notes, Notes.REOPENED) >= len(RESTS):
-        return {"reason": Reason.STILL_OWED, "finished_at": DbNow(), "state": State.POISONED}
+        ended = {"reason": Reason.STILL_OWED, "fingerprint": "", "finished_at": DbNow()}
+        return ended | {"state": State.POISONED}
     values = _anew(row, Notes.REOPENED)
     if effect.verify is None:
         return values | {"state": State.PENDING}
@@ -257,5 +258,6 @@ def _anew(row: Standing, counter: str = "") -> dict[str, Any]:
         "look_at": DbNow(),
         "finished_at": None,
         "reason": "",
+        "fingerprint": "",
         "notes": notes,
     }

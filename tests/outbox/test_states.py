@@ -192,6 +192,44 @@ def test_a_known_name_revives_only_what_was_set_aside_as_unknown(state, make_eff
     assert unknown_one.state == State.PENDING
 
 
+OUT_OF_POISONED = {
+    "redrive": lambda rows: remedy.redrive(rows, by="ann", why="test"),
+    "cancel": lambda rows: remedy.cancel(rows, by="ann", why="test"),
+    "start_anew": lambda rows: remedy.start_anew(rows, by="ann", why="test", did_not_happen=True),
+    "revive": lambda _: unknown.revive("default"),
+}
+
+
+@pytest.mark.parametrize("way", OUT_OF_POISONED)
+def test_what_is_poisoned_no_more_belongs_to_no_group_of_failures(way, make_effect):
+    """Left behind, the fingerprint would count it among its next failure's likes."""
+    pill = IN_STATE[State.POISONED](
+        make_effect(), reason=Reason.UNKNOWN_EFFECT, fingerprint="f" * 32
+    )
+
+    OUT_OF_POISONED[way](Delivery.objects.all())
+
+    pill.refresh_from_db()
+    assert pill.state != State.POISONED
+    assert pill.fingerprint == ""
+
+
+def test_what_another_release_left_on_a_row_is_gone_when_it_is_poisoned(make_effect):
+    """N-1 does not know the column: its redrive keeps what this release had written there."""
+    stale = {"fingerprint": "f" * 32}
+    long_ago = {"unknown_since": "2020-01-01T00:00:00+00:00"}
+    claimed = claim_of(pending_delivery(make_effect(), **stale))
+    killer = expired_delivery(flags=Flag.BEGUN, notes={"kills": 2}, **stale)
+    nameless = pending_delivery("gone.effect", notes=long_ago, **stale)
+
+    finish.poison(claimed, Reason.REFUSED)
+    rescue.rescue("default", Turn(None))
+    unknown.put_off(Seen("default", nameless.pk, "gone.effect", "effects", 0, 0, long_ago))
+
+    rows = Delivery.objects.filter(pk__in=[claimed.id, killer.pk, nameless.pk])
+    assert set(rows.values_list("state", "fingerprint")) == {(State.POISONED, "")}
+
+
 @pytest.mark.parametrize(
     "broken",
     [
