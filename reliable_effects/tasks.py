@@ -20,6 +20,7 @@ from celery.signals import (
 from celery.worker.strategy import default
 
 from .conf import settings
+from .console.groups.grouping import GROUPING
 from .idempotency.sweeps import IDEMPOTENCY
 from .inbox.prune import INBOX
 from .outbox import timeout
@@ -131,6 +132,11 @@ def idempotency() -> None:
 @shared_task(name="reliable_effects.inbox", **_LIMITS)
 def inbox() -> None:
     _sweep(INBOX)
+
+
+@shared_task(name="reliable_effects.grouping", **_LIMITS)
+def grouping() -> None:
+    _sweep(GROUPING)
 
 
 @shared_task(name="reliable_effects.alerts", **_LIMITS)

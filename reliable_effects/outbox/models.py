@@ -266,6 +266,10 @@ class Attempt(models.Model):
     message = models.TextField(blank=True)
     traceback = models.TextField(blank=True)
     fingerprint = models.CharField(max_length=32, blank=True, help_text="equal for equal failures")
+    # The release before this one writes none.
+    place = models.CharField(
+        max_length=300, blank=True, default="", db_default="", help_text="module:function"
+    )
     host = models.CharField(max_length=100, blank=True)
     release = models.CharField(max_length=100, blank=True)
 

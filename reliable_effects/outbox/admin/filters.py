@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from datetime import timedelta
 from typing import Any
@@ -15,6 +16,7 @@ from ...effects.registry import registry
 from ..states import WAITING, Reason, State
 
 _LATE = timedelta(minutes=5)
+_FINGERPRINT = re.compile(r"[0-9a-f]{32}")
 
 _STATES: dict[str, Q] = {
     "needs a person": Q(state=State.POISONED) | Q(state=State.UNCERTAIN, look_at=None),
@@ -96,6 +98,24 @@ class QueueFilter(KnownChoices):
 
     def meaning(self, chosen: str) -> Q | None:
         return Q(queue=chosen) if chosen else None
+
+
+class GroupFilter(KnownChoices):
+    """Pills with one fingerprint: `?group=…`, as a page of a floor above links it. Else not offered."""
+
+    title = "group of failures"
+    parameter_name = "group"
+
+    def lookups(self, request: HttpRequest, *_: Any, **__: Any) -> list[tuple[str, str]]:
+        chosen = request.GET.get(self.parameter_name, "")
+        return [(chosen, chosen)] if chosen else []
+
+    def meaning(self, chosen: str) -> Q | None:
+        if not chosen:
+            return None
+        # What is no fingerprint has no pills. To show all of them would invite to redrive them.
+        known = chosen if _FINGERPRINT.fullmatch(chosen) else "?"
+        return Q(state=State.POISONED, fingerprint=known)
 
 
 class DueFilter(KnownChoices):

@@ -1,0 +1,74 @@
+"""Which failure a pill is of: read from its last attempt, or made where nothing was raised."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db.models import Max
+
+from ...effects.registry import registry
+from ...outbox.models import Attempt, Delivery
+from ...outbox.states import Reason
+
+# Set aside without an attempt: what its last one says is of another day.
+_WITHOUT_ATTEMPT = (Reason.UNKNOWN_EFFECT, Reason.STILL_OWED)
+
+
+@dataclass(frozen=True, slots=True)
+class Pill:
+    """One poison pill, as it was read: whoever writes about it asks again whether it is the same."""
+
+    id: int
+    ended_at: datetime | None
+    release: str
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What makes failures equal, and what tells people which they are."""
+
+    fingerprint: str
+    effect: str
+    exception_type: str
+    place: str
+    reason: str
+
+
+def kinds_of(using: str, ids: Sequence[int]) -> dict[str, tuple[Kind, list[Pill]]]:
+    """The pills among *ids*, by fingerprint; two queries and none of them reads a text."""
+    columns = ("pk", "effect", "reason", "finished_at", "state", "fingerprint")
+    rows = Delivery.objects.using(using).filter(pk__in=ids).order_by("pk").only(*columns)
+    last = last_attempts(using, ids)
+    found: dict[str, tuple[Kind, list[Pill]]] = {}
+    for row in rows:
+        attempt = None if row.reason in _WITHOUT_ATTEMPT else last.get(row.pk)
+        kind = _kind(row, attempt)
+        pill = Pill(row.pk, row.finished_at, attempt.release if attempt else "")
+        found.setdefault(kind.fingerprint, (kind, []))[1].append(pill)
+    return found
+
+
+def last_attempts(using: str, ids: Sequence[int]) -> dict[int, Attempt]:
+    """The last attempt of each delivery that has one, without its texts."""
+    attempts = Attempt.objects.using(using).order_by()
+    of_each = attempts.filter(delivery_id__in=ids).values("delivery_id").annotate(last=Max("pk"))
+    pks = [row["last"] for row in of_each]
+    told = attempts.filter(pk__in=pks).defer("message", "traceback")
+    return {row.delivery_id: row for row in told}
+
+
+def _kind(row: Delivery, attempt: Attempt | None) -> Kind:
+    effect = registry.find_effect(row.effect)
+    name = effect.name if effect is not None else row.effect
+    if attempt is None or not attempt.fingerprint:
+        return Kind(_made(name, row.reason), name, "", "", row.reason)
+    return Kind(attempt.fingerprint, name, attempt.exception_type, attempt.place, row.reason)
+
+
+def _made(*parts: Any) -> str:
+    text = "\x1f".join(map(str, parts))
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:32]
