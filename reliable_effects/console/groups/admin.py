@@ -102,8 +102,8 @@ class FailureGroupAdmin(ConfirmedActions, ReadOnlyAdmin):
     list_filter = (OverFilter, GroupStateFilter, EffectFilter)
     ordering = ("-pills", "-id")
 
-    def get_list_display(self, request: HttpRequest) -> Sequence[str]:
-        shown = list(self.list_display)
+    def get_list_display(self, request: HttpRequest) -> list[Any]:
+        shown: list[Any] = list(self.list_display)
         if _may_read_errors(request):
             shown.insert(1, "message_begins")
         return shown
@@ -242,7 +242,7 @@ class FailureGroupAdmin(ConfirmedActions, ReadOnlyAdmin):
 
     @admin.display(description="reason")
     def shown_reason(self, row: FailureGroup) -> str:
-        return looks.reason(row)
+        return row.get_reason_display() or looks.NOTHING
 
     @admin.display(description="first seen")
     def first_seen(self, row: FailureGroup) -> str:

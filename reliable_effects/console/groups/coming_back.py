@@ -21,7 +21,7 @@ def has_come_back(group: FailureGroup, pills: Sequence[Pill]) -> bool:
     seen = _seen(group)
     return any(
         pill.ended_at is not None
-        and pill.ended_at > group.fixed_at
+        and pill.ended_at >= group.fixed_at
         and _is_mended_in(pill.release, group.fixed_in, seen)
         for pill in pills
     )

@@ -48,13 +48,16 @@ def _count(using: str, group: FailureGroup) -> None:
     # What came in between is in `total` too: then this count is too old to be written.
     same = FailureGroup.objects.using(using).filter(pk=group.pk, total=group.total)
     same.update(pills=found, counted_at=DbNow())
-    if found and not pills.filter(pk=group.sample_delivery_id).exists():
+    sample = group.sample_delivery_id
+    if found and (sample is None or not pills.filter(pk=sample).exists()):
         _choose_another_sample(using, group, pills)
 
 
 def _choose_another_sample(using: str, group: FailureGroup, pills: DeliveryQuerySet) -> None:
     """Its sample was redriven, cancelled, forgotten or pruned, and others are there."""
     newest = pills.order_by("-pk").values_list("pk", flat=True).first()
+    if newest is None:
+        return
     with transaction.atomic(using=using):
         rows = Delivery.objects.using(using).filter(pk=newest)
         row = rows.select_for_update(skip_locked=True).first()

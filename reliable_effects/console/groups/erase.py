@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from ...outbox import forget, prune
-from ...outbox.forget import Share
+from ...outbox.forget import MARK_TEXT, Share
 from ...outbox.models import Delivery
 from .models import FailureGroup
 
@@ -32,7 +32,7 @@ def blank(using: str, label: str, pk: str, *, even_pending: bool, dry_run: bool)
     for start in range(0, len(ids), _BATCH):
         batch = ids[start : start + _BATCH]
         telling = FailureGroup.objects.using(using).filter(sample_delivery_id__in=batch)
-        share.blanked += telling.exclude(sample_message="").count()
+        share.blanked += telling.exclude(sample_message__in=("", MARK_TEXT)).count()
         if not dry_run:
             drop(using, batch)
     return share

@@ -17,7 +17,7 @@ from time import monotonic
 from typing import Any
 
 from django.db import Error, IntegrityError, transaction
-from django.db.models import F
+from django.db.models import F, QuerySet
 
 from ...clock import DbNow
 from ...conf import settings
@@ -57,7 +57,7 @@ def group(using: str, _turn: Turn | None = None) -> Swept:
     """
     swept = Swept()
     until = monotonic() + _BOUND
-    for ids in _ungrouped(using):
+    for ids in _batches(using):
         if not _add_all(using, ids, until, swept):
             swept.truncated = True
             break
@@ -73,12 +73,15 @@ def forget() -> None:
     _left_off.clear()
 
 
-def _ungrouped(using: str) -> Iterator[list[int]]:
-    """Ids of pills without a fingerprint, a batch at a time: a walk of one index, once through."""
+def ungrouped(using: str) -> QuerySet[Delivery, int]:
+    """Ids of pills without a fingerprint, as the index that holds only pills has them."""
     rows = Delivery.objects.using(using).filter(state=State.POISONED, fingerprint="")
-    rest = rows.order_by("pk").values_list("pk", flat=True)
+    return rows.order_by("pk").values_list("pk", flat=True)
+
+
+def _batches(using: str) -> Iterator[list[int]]:
     last = _left_off.get(using, 0)
-    while ids := list(rest.filter(pk__gt=last)[:_BATCH]):
+    while ids := list(ungrouped(using).filter(pk__gt=last)[:_BATCH]):
         yield ids
         last = ids[-1]
 
@@ -115,8 +118,14 @@ def _write(using: str, kind: Kind, pills: Sequence[Pill]) -> int:
     rows = Delivery.objects.using(using).filter(pk__in=[pill.id for pill in pills])
     # By id alone, and decided here: with a state PostgreSQL may walk all that is poisoned.
     held = rows.select_for_update(skip_locked=True).order_by("pk")
-    locked = {row.pk: row for row in held.only("state", "fingerprint", "finished_at")}
-    ours = [pill for pill in pills if _is_still(pill, locked.get(pill.id))]
+    columns = held.values_list("pk", "state", "fingerprint", "finished_at")
+    # Not redriven since it was read, nor redriven and poisoned again.
+    same = {
+        (pk, ended_at)
+        for pk, state, fingerprint, ended_at in columns
+        if state == State.POISONED and not fingerprint
+    }
+    ours = [pill for pill in pills if (pill.id, pill.ended_at) in same]
     if not ours:
         return 0
     # After the pills, of which none is waited for: so two sweeps never wait for each other.
@@ -126,14 +135,6 @@ def _write(using: str, kind: Kind, pills: Sequence[Pill]) -> int:
     if won:
         _tell(using, group, kind, ours, won)
     return won
-
-
-def _is_still(pill: Pill, row: Delivery | None) -> bool:
-    """Not redriven since it was read, nor redriven and poisoned again."""
-    if row is None:
-        return False
-    is_ungrouped = row.state == State.POISONED and row.fingerprint == ""
-    return is_ungrouped and row.finished_at == pill.ended_at
 
 
 def _group_of(using: str, kind: Kind) -> FailureGroup:

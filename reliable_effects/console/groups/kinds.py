@@ -40,14 +40,13 @@ class Kind:
 
 def kinds_of(using: str, ids: Sequence[int]) -> dict[str, tuple[Kind, list[Pill]]]:
     """The pills among *ids*, by fingerprint; two queries and none of them reads a text."""
-    columns = ("pk", "effect", "reason", "finished_at", "state", "fingerprint")
-    rows = Delivery.objects.using(using).filter(pk__in=ids).order_by("pk").only(*columns)
+    rows = Delivery.objects.using(using).filter(pk__in=ids).order_by("pk")
     last = last_attempts(using, ids)
     found: dict[str, tuple[Kind, list[Pill]]] = {}
-    for row in rows:
-        attempt = None if row.reason in _WITHOUT_ATTEMPT else last.get(row.pk)
-        kind = _kind(row, attempt)
-        pill = Pill(row.pk, row.finished_at, attempt.release if attempt else "")
+    for pk, effect, reason, ended_at in rows.values_list("pk", "effect", "reason", "finished_at"):
+        attempt = None if reason in _WITHOUT_ATTEMPT else last.get(pk)
+        kind = _kind(effect, reason, attempt)
+        pill = Pill(pk, ended_at, attempt.release if attempt else "")
         found.setdefault(kind.fingerprint, (kind, []))[1].append(pill)
     return found
 
@@ -61,12 +60,12 @@ def last_attempts(using: str, ids: Sequence[int]) -> dict[int, Attempt]:
     return {row.delivery_id: row for row in told}
 
 
-def _kind(row: Delivery, attempt: Attempt | None) -> Kind:
-    effect = registry.find_effect(row.effect)
-    name = effect.name if effect is not None else row.effect
+def _kind(effect: str, reason: str, attempt: Attempt | None) -> Kind:
+    known = registry.find_effect(effect)
+    name = known.name if known is not None else effect
     if attempt is None or not attempt.fingerprint:
-        return Kind(_made(name, row.reason), name, "", "", row.reason)
-    return Kind(attempt.fingerprint, name, attempt.exception_type, attempt.place, row.reason)
+        return Kind(_made(name, reason), name, "", "", reason)
+    return Kind(attempt.fingerprint, name, attempt.exception_type, attempt.place, reason)
 
 
 def _made(*parts: Any) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from django.db import models
+from django.db import DEFAULT_DB_ALIAS, models
 from django.utils.functional import cached_property
 
 from ...outbox.models import AnyJSON, Attempt
 from ...outbox.states import Reason
+from .samples import last_attempt
 from .states import GroupState
 
 MOST_PILLS = 1_000_000  # of one group are counted; an index-only walk of some 100 ms
@@ -73,5 +74,4 @@ class FailureGroup(models.Model):
         """The last attempt of the sample; None where it had none, or both are pruned."""
         if self.sample_delivery_id is None:
             return None
-        attempts = Attempt.objects.using(self._state.db)
-        return attempts.filter(delivery_id=self.sample_delivery_id).order_by("-pk").first()
+        return last_attempt(self._state.db or DEFAULT_DB_ALIAS, self.sample_delivery_id)

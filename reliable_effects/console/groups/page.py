@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 
+from django.db import DEFAULT_DB_ALIAS
+
 from ...outbox.models import Delivery
 from .counting import pills_of
 from .kinds import last_attempts
@@ -27,7 +29,7 @@ class Where:
 
 def where(group: FailureGroup) -> Where:
     """By the newest pills: an index-only look-up, and their last attempts by id."""
-    using = group._state.db or "default"
+    using = group._state.db or DEFAULT_DB_ALIAS
     newest = pills_of(using, group.fingerprint).order_by("-pk").values_list("pk", flat=True)
     ids = list(newest[:LOOKED_AT])
     attempts = last_attempts(using, ids).values()
@@ -39,7 +41,7 @@ def where(group: FailureGroup) -> Where:
 
 def about(group: FailureGroup) -> list[Delivery]:
     """The newest pill of each subject, with its event; the first of them."""
-    using = group._state.db or "default"
+    using = group._state.db or DEFAULT_DB_ALIAS
     rows = pills_of(using, group.fingerprint).select_related("event").order_by("-pk")
     return list(islice(_one_of_each(list(rows[:LOOKED_AT])), LISTED))
 

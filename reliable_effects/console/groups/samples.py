@@ -15,6 +15,14 @@ _MESSAGE = 1000  # bytes; all of it is on the page of the delivery
 
 def message_of(using: str, delivery_id: int) -> str:
     """What the last attempt of the pill said, cut. Only for who holds the pill's lock."""
-    attempts = Attempt.objects.using(using).filter(delivery_id=delivery_id).order_by("-pk")
-    message = attempts.values_list("message", flat=True).first()
-    return sanitise(message or "", _MESSAGE)
+    last = last_attempt(using, delivery_id)
+    return sanitise(last.message, _MESSAGE) if last is not None else ""
+
+
+def last_attempt(using: str, delivery_id: int) -> Attempt | None:
+    """The last attempt of a delivery; None where it had none, or it is pruned."""
+    attempts = Attempt.objects.using(using)
+    # Not the first in the order of ids: PostgreSQL may walk all attempts from the newest to find it.
+    of_it = attempts.filter(delivery_id=delivery_id).order_by().values_list("pk", flat=True)
+    last = max(of_it, default=None)
+    return attempts.filter(pk=last).first() if last is not None else None
