@@ -17,7 +17,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='delivery',
-            index=models.Index(condition=models.Q(('state', 6)), fields=['state', 'fingerprint', 'id'], name='re_delivery_group'),
+            index=models.Index(condition=models.Q(('fingerprint__isnull', False), ('state', 6)), fields=['fingerprint', 'state', 'id'], name='re_delivery_group'),
         ),
         migrations.AddField(
             model_name='attempt',

@@ -285,7 +285,7 @@ class FailureGroupAdmin(ConfirmedActions, ReadOnlyAdmin):
             for what, counts in (("release", found.releases), ("host", found.hosts))
             for name, count in counts.most_common()
         ]
-        return looks.table(("", "name", f"of the last {found.pills} pills"), rows)
+        return looks.table(("what", "name", f"of the last {found.pills} pills"), rows)
 
     @admin.display(description="subjects")
     def subjects(self, row: FailureGroup) -> str:

@@ -23,7 +23,7 @@ _OVER = 20  # groups a turn: what another release poisoned may be theirs, and no
 
 
 def pills_of(using: str, fingerprint: str) -> DeliveryQuerySet:
-    return Delivery.objects.using(using).filter(state=State.POISONED, fingerprint=fingerprint)
+    return Delivery.objects.using(using).alike(fingerprint)
 
 
 def count(using: str) -> None:

@@ -75,8 +75,7 @@ def forget() -> None:
 
 def ungrouped(using: str) -> QuerySet[Delivery, int]:
     """Ids of pills without a fingerprint, as the index that holds only pills has them."""
-    rows = Delivery.objects.using(using).filter(state=State.POISONED, fingerprint="")
-    return rows.order_by("pk").values_list("pk", flat=True)
+    return Delivery.objects.using(using).alike("").order_by("pk").values_list("pk", flat=True)
 
 
 def _batches(using: str) -> Iterator[list[int]]:

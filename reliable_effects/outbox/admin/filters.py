@@ -13,6 +13,7 @@ from django.http import HttpRequest
 
 from ...clock import DbNow
 from ...effects.registry import registry
+from ..models import ALIKE
 from ..states import WAITING, Reason, State
 
 _LATE = timedelta(minutes=5)
@@ -115,7 +116,7 @@ class GroupFilter(KnownChoices):
             return None
         # What is no fingerprint has no pills. To show all of them would invite to redrive them.
         known = chosen if _FINGERPRINT.fullmatch(chosen) else "?"
-        return Q(state=State.POISONED, fingerprint=known)
+        return ALIKE & Q(fingerprint=known)
 
 
 class DueFilter(KnownChoices):

@@ -23,7 +23,7 @@ FORMAT = "JSON" if connection.vendor == "mysql" else None
 INDEX_ONLY = {
     "postgresql": ["Index Only Scan using re_delivery_group"],
     "mysql": ['"key": "re_delivery_group"', '"using_index": true'],
-    "sqlite": ["USING COVERING INDEX re_delivery_group (state=? AND fingerprint=?"],
+    "sqlite": ["USING COVERING INDEX re_delivery_group (fingerprint=? AND state=?"],
 }[connection.vendor]
 
 
