@@ -13,6 +13,7 @@ from django.contrib.admin import AdminSite
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import NoReverseMatch, reverse
+from django.utils.html import format_html, format_html_join
 
 from ...outbox.admin import looks
 from ...outbox.admin.confirming import ConfirmedActions, Group, Verb, WhyForm
@@ -24,7 +25,7 @@ from .forms import FixForm, NoteForm
 from .models import MOST_PILLS, FailureGroup
 from .states import GroupState, leading_to
 
-_SHOWN = 120  # characters of a message in the list
+_SHOWN = 90  # characters of a message in the list
 
 _VERBS = {
     verb.name: verb
@@ -79,7 +80,8 @@ class GroupStateFilter(KnownChoices):
 
 
 class OverFilter(KnownChoices):
-    title = parameter_name = "over"
+    title = "pills"
+    parameter_name = "over"
 
     def known(self) -> list[tuple[str, str]]:
         return [("no", "has pills"), ("yes", "over: its pills are gone")]
@@ -97,7 +99,7 @@ class FailureGroupAdmin(ConfirmedActions, ReadOnlyAdmin):
     change_form_template = "reliable_effects/admin/group.html"
 
     list_display = (
-        "shown_what", "shown_state", "effect", "place", "shown_pills", "total", "last_seen", "owner",
+        "shown_what", "shown_pills", "shown_state", "where_in_code", "last_seen", "owner",
     )  # fmt: skip
     list_filter = (OverFilter, GroupStateFilter, EffectFilter)
     ordering = ("-pills", "-id")
@@ -105,7 +107,7 @@ class FailureGroupAdmin(ConfirmedActions, ReadOnlyAdmin):
     def get_list_display(self, request: HttpRequest) -> list[Any]:
         shown: list[Any] = list(self.list_display)
         if _may_read_errors(request):
-            shown.insert(1, "message_begins")
+            shown.append("message_begins")
         return shown
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:  # noqa: ARG002  # by its name alone
@@ -117,7 +119,7 @@ class FailureGroupAdmin(ConfirmedActions, ReadOnlyAdmin):
         sets: list[Any] = [
             (None, {"fields": (
                 "shown_state", "effect", "exception_type", "place", "shown_reason", "shown_pills",
-                "total", "first_seen", "last_seen",
+                "total", "first_seen", "seen_last",
             )}),
             ("What people say", {"fields": (
                 "owner", "note", "acknowledged", "fixed_in", "fixed", "came_back",
@@ -228,7 +230,13 @@ class FailureGroupAdmin(ConfirmedActions, ReadOnlyAdmin):
     @admin.display(description="message")
     def message_begins(self, row: FailureGroup) -> str:
         text = " ".join(row.sample_message.split())
-        return f"{text[:_SHOWN]}…" if len(text) > _SHOWN else text or looks.NOTHING
+        begins = f"{text[:_SHOWN]}…" if len(text) > _SHOWN else text
+        return format_html('<span class="re-message">{}</span>', begins) if text else looks.NOTHING
+
+    @admin.display(description="effect, and place")
+    def where_in_code(self, row: FailureGroup) -> str:
+        names = ((name,) for name in (row.effect, row.place) if name)
+        return format_html_join("", '<span class="re-place">{}</span>', names)
 
     @admin.display(description="state")
     def shown_state(self, row: FailureGroup) -> str:
@@ -247,6 +255,10 @@ class FailureGroupAdmin(ConfirmedActions, ReadOnlyAdmin):
     @admin.display(description="first seen")
     def first_seen(self, row: FailureGroup) -> str:
         return looks.instant(row.first_seen_at)
+
+    @admin.display(description="last seen")
+    def seen_last(self, row: FailureGroup) -> str:
+        return looks.instant(row.last_seen_at)
 
     @admin.display(description="last seen")
     def last_seen(self, row: FailureGroup) -> str:

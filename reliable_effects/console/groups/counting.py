@@ -64,5 +64,5 @@ def _choose_another_sample(using: str, group: FailureGroup, pills: DeliveryQuery
         if row is None or (row.state, row.fingerprint) != (State.POISONED, group.fingerprint):
             return
         FailureGroup.objects.using(using).filter(pk=group.pk).update(
-            sample_delivery_id=row.pk, sample_message=message_of(using, row.pk)
+            sample_delivery_id=row.pk, sample_message=message_of(using, row.pk, row.reason)
         )

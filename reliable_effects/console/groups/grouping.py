@@ -176,6 +176,6 @@ def _tell(using: str, group: FailureGroup, kind: Kind, pills: Sequence[Pill], wo
         last_release=newest.release or group.last_release,
         releases=releases_after(group, pills),
         sample_delivery_id=newest.id,
-        sample_message=message_of(using, newest.id),
+        sample_message=message_of(using, newest.id, kind.reason),
         **back,
     )

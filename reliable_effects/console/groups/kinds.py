@@ -12,10 +12,7 @@ from django.db.models import Max
 
 from ...effects.registry import registry
 from ...outbox.models import Attempt, Delivery
-from ...outbox.states import Reason
-
-# Set aside without an attempt: what its last one says is of another day.
-_WITHOUT_ATTEMPT = (Reason.UNKNOWN_EFFECT, Reason.STILL_OWED)
+from .samples import WITHOUT_ATTEMPT
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +41,7 @@ def kinds_of(using: str, ids: Sequence[int]) -> dict[str, tuple[Kind, list[Pill]
     last = last_attempts(using, ids)
     found: dict[str, tuple[Kind, list[Pill]]] = {}
     for pk, effect, reason, ended_at in rows.values_list("pk", "effect", "reason", "finished_at"):
-        attempt = None if reason in _WITHOUT_ATTEMPT else last.get(pk)
+        attempt = None if reason in WITHOUT_ATTEMPT else last.get(pk)
         kind = _kind(effect, reason, attempt)
         pill = Pill(pk, ended_at, attempt.release if attempt else "")
         found.setdefault(kind.fingerprint, (kind, []))[1].append(pill)

@@ -7,7 +7,7 @@ from django.utils.functional import cached_property
 
 from ...outbox.models import AnyJSON, Attempt
 from ...outbox.states import Reason
-from .samples import last_attempt
+from .samples import WITHOUT_ATTEMPT, last_attempt
 from .states import GroupState
 
 MOST_PILLS = 1_000_000  # of one group are counted; an index-only walk of some 100 ms
@@ -72,6 +72,6 @@ class FailureGroup(models.Model):
     @cached_property
     def sample_attempt(self) -> Attempt | None:
         """The last attempt of the sample; None where it had none, or both are pruned."""
-        if self.sample_delivery_id is None:
+        if self.sample_delivery_id is None or self.reason in WITHOUT_ATTEMPT:
             return None
         return last_attempt(self._state.db or DEFAULT_DB_ALIAS, self.sample_delivery_id)

@@ -9,13 +9,18 @@ from __future__ import annotations
 
 from ...outbox.failures import sanitise
 from ...outbox.models import Attempt
+from ...outbox.states import Reason
 
 _MESSAGE = 1000  # bytes; all of it is on the page of the delivery
 
 
-def message_of(using: str, delivery_id: int) -> str:
+# Set aside without an attempt: what its last one says, if it has one, is of another day.
+WITHOUT_ATTEMPT = (Reason.UNKNOWN_EFFECT, Reason.STILL_OWED)
+
+
+def message_of(using: str, delivery_id: int, reason: str) -> str:
     """What the last attempt of the pill said, cut. Only for who holds the pill's lock."""
-    last = last_attempt(using, delivery_id)
+    last = last_attempt(using, delivery_id) if reason not in WITHOUT_ATTEMPT else None
     return sanitise(last.message, _MESSAGE) if last is not None else ""
 
 

@@ -87,6 +87,8 @@ def test_what_was_set_aside_without_an_attempt_is_grouped_by_its_reason(reason):
     assert shared not in ("", REFUSED, fingerprint_of(elsewhere))
     group = the_group(shared)
     assert (group.what, group.exception_type, group.pills) == (reason.label, "", 3)
+    assert group.sample_message == ""
+    assert group.sample_attempt is None
 
 
 def test_an_attempt_without_an_exception_is_grouped_by_its_reason():
