@@ -8,9 +8,10 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 
+from .. import search
 from ..models import Attempt, Delivery, OutboxEvent
 from ..states import State
-from . import looks, search
+from . import looks
 from .filters import DueFilter, EffectFilter, QueueFilter, ReasonFilter, StateFilter
 from .remedies import RemedyAdmin
 
