@@ -132,6 +132,14 @@ class Settings:
     report_orphan_after: timedelta = timedelta(days=1)  # no build is longer than this
     report_download_retention: timedelta = timedelta(days=365)  # of who downloaded what
 
+    # Redriving many
+    redrive_period: timedelta = timedelta(seconds=5)  # of the sweep that goes on with them
+    redrive_canary: int = 10  # deliveries that have to end before more are released
+    redrive_rate: int = 600  # deliveries released in a minute, where a person says no other number
+    redrive_halt_percent: int = 50  # of the last that ended; when so many fail it halts by itself
+    redrive_patience: timedelta = timedelta(minutes=10)  # how long one may be waited for
+    redrive_retention: timedelta = timedelta(days=90)  # of which deliveries an operation had
+
 
 def settings() -> Settings:
     """

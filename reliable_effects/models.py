@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .console.redriving.models import RedriveItem, RedriveOperation
 from .controls.models import EffectControl
 from .idempotency.models import IdempotencyRecord
 from .idempotency.states import RecordState
@@ -32,6 +33,8 @@ __all__ = [
     "OutgoingCall",
     "Reason",
     "RecordState",
+    "RedriveItem",
+    "RedriveOperation",
     "Report",
     "ReportDownload",
     "ReportVersion",
