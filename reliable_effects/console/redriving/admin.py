@@ -202,7 +202,9 @@ class RedriveOperationAdmin(ReadOnlyAdmin):
         theirs = self.admin_site.get_model_admin(Delivery).get_queryset(request).using(using)
         if not theirs.query.where:
             return selection
-        ids = theirs.filter(pk__in=selection.rows(using).values("pk")).values_list("pk", flat=True)
+        ids = theirs.filter(pk__in=selection.chosen(using).values("pk")).values_list(
+            "pk", flat=True
+        )
         found = list(ids[: MOST_IDS + 1])
         if len(found) > MOST_IDS:
             raise BadSelection(

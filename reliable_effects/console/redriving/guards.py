@@ -41,11 +41,12 @@ class Foreseen(Enum):
     FAILED = "the guard itself failed"
 
 
-_LEFT_ALONE = {
+_BY_STATE = {
     State.SUCCEEDED: Foreseen.DONE,
     State.PENDING: Foreseen.WAITS,
     State.RUNNING: Foreseen.RUNNING,
 }
+LEFT_ALONE = frozenset(_BY_STATE.values())
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,7 +59,7 @@ class Guards:
 
     def foresee(self, delivery: Delivery, event: OutboxEvent | None) -> Foreseen:
         """Raises what a guard raises."""
-        if left := _LEFT_ALONE.get(State(delivery.state)):
+        if left := _BY_STATE.get(State(delivery.state)):
             return left
         effect = registry.find_effect(delivery.effect)
         if effect is None:

@@ -20,7 +20,7 @@ from ...controls.models import EffectControl
 from ...outbox.failures import describe, presentable
 from ...outbox.models import Delivery, DeliveryQuerySet, OutboxEvent
 from ...outbox.reconnect import mend
-from .guards import Foreseen, Guards
+from .guards import LEFT_ALONE, Foreseen, Guards
 from .reading import each_alone, reading_only
 from .selection import Selection
 
@@ -30,9 +30,6 @@ COUNTED = 100_000  # further nobody counts
 
 _SAID = 300  # characters of a guard's own words
 _SAYINGS = 5  # of them
-
-
-WOULD_RUN = (Foreseen.RUNS, Foreseen.UNCERTAIN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +61,16 @@ class Preview:
         return f"{COUNTED:,}+" if self.counted > COUNTED else f"{self.counted:,}"
 
     @property
-    def would_run(self) -> int:
-        return sum(row.count for row in self.rows if row.foreseen in WOULD_RUN)
+    def changes_nothing(self) -> bool:
+        """Surely: each was asked about, and each is left alone."""
+        return not self.is_sample and all(row.foreseen in LEFT_ALONE for row in self.rows)
 
 
 def preview(selection: Selection, using: str) -> Preview:
     """Ask about the oldest and the newest of *selection*, at most AT_MOST and for PATIENCE."""
     until = monotonic() + PATIENCE.total_seconds()
-    rows = selection.rows(using)
+    # What was ticked and is left alone is said, too; a filter names states that can be redriven.
+    rows = selection.chosen(using) if selection.ids else selection.rows(using)
     told = Preview(counted=None)
     alike: Counter[tuple[str, Foreseen]] = Counter()
     try:

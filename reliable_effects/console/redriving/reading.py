@@ -55,7 +55,8 @@ def reading_only(using: str, patience: timedelta) -> Iterator[None]:
 @contextmanager
 def each_alone(using: str) -> Iterator[None]:
     """One question among many: its error spoils nothing for those that follow."""
-    if connections[using].vendor == "sqlite":
+    connection = connections[using]
+    if connection.vendor == "sqlite" and not connection.in_atomic_block:
         yield  # knows no spoilt transaction; and to begin one would take the writers' lock
         return
     with transaction.atomic(using=using):

@@ -127,8 +127,12 @@ class Selection:
         return dict(self.filters).get("group", "")
 
     def rows(self, using: str) -> DeliveryQuerySet:
-        """Those that are in it now, in no order."""
-        rows: DeliveryQuerySet = Delivery.objects.using(using).filter(state__in=self.states)
+        """Those of it that a redrive would change now, in no order."""
+        return self.chosen(using).filter(state__in=self.states)
+
+    def chosen(self, using: str) -> DeliveryQuerySet:
+        """All of it, also what runs or succeeded meanwhile."""
+        rows: DeliveryQuerySet = Delivery.objects.using(using).all()
         if self.ids:
             return rows.filter(pk__in=self.ids)
         for name, value in self.filters:

@@ -92,14 +92,12 @@ def test_it_foresees_what_a_run_then_does(make_effect):
 
 def test_it_tells_what_a_redrive_leaves_alone_or_nobody_here_can_run(make_effect):
     """Each in a word of its own."""
-    states = {
+    for state, said in {
         State.SUCCEEDED: Foreseen.DONE,
         State.PENDING: Foreseen.WAITS,
         State.RUNNING: Foreseen.RUNNING,
-    }
-    guards = module.Guards(using="default", now=None, paused=())
-    for state, said in states.items():
-        assert guards.foresee(IN_STATE[state](), None) == said
+    }.items():
+        assert foreseen(IN_STATE[state]()) == [said]
     effect = make_effect()
     later = poisoned_delivery(effect, event={"version": 99})
 
@@ -120,8 +118,9 @@ def test_upcasters_are_asked_too(make_effect):
 
     event = Event("test.upcast", subject="shop.Order", version=2, upcast={1: upcast})
     effect = make_effect(on=event)
+    facts = {"source": "emit", "name": "test.upcast"}
     rows = [
-        poisoned_delivery(effect, event={"source": "emit", "name": "test.upcast", "payload": said})
+        poisoned_delivery(effect, event=an_event(payload=said, **facts))
         for said in ({"name": "x"}, {})
     ]
 
@@ -165,11 +164,21 @@ def test_a_guard_that_writes_is_refused_and_told_of(make_effect, guard, in_a_blo
     Order.objects.create()  # and afterwards everybody can
 
 
+@pytest.mark.django_db(transaction=True, databases=["default", "other"])
 def test_a_guard_cannot_write_to_another_database():
     """There what Django sends is looked at."""
-    with reading_only("default", timedelta(seconds=3)):
-        with pytest.raises(NothingIsWritten, match="other"):
-            connections["other"].cursor().execute("DELETE FROM shop_order")
+    with (
+        reading_only("default", timedelta(seconds=3)),
+        connections["other"].cursor() as cursor,
+    ):
+        cursor.execute("SELECT 1")
+        for sql in (
+            "DELETE FROM shop_order",
+            "/* SELECT */ UPDATE shop_order SET status = ''",
+            "WITH x AS (DELETE FROM shop_order RETURNING 1) SELECT * FROM x",
+        ):
+            with pytest.raises(NothingIsWritten, match="other"):
+                cursor.execute(sql)
 
 
 def test_what_a_guard_says_is_redacted_and_cut(make_effect):
