@@ -21,6 +21,7 @@ from django.db import connections
 
 NAME = "RELIABLE_EFFECTS"
 
+FASTEST_REDRIVE = 30_000  # deliveries in a minute: what the turns of one sweep can release
 MOST_COUNTED = 10_000  # rows; where what waits for a person is counted, it ends there
 LONGEST_SPAN = timedelta(days=3653)  # ten years; now and twice as much is a date in every database
 
@@ -245,6 +246,10 @@ def _of_count(count: int) -> str:
     return "" if count <= MOST_COUNTED else f"it may be at most {MOST_COUNTED}: counts end there."
 
 
+def _of_redrive(count: int) -> str:
+    return "" if count <= FASTEST_REDRIVE else f"it may be at most {FASTEST_REDRIVE}."
+
+
 def _of_percent(points: int) -> str:
     return "" if points <= 100 else "it may be at most 100."  # noqa: PLR2004  # of a hundred
 
@@ -379,6 +384,9 @@ _PROBLEMS: dict[str, Callable[[Any], str]] = {
     "OUTGOING_MARGIN_PERCENT": _of_percent,
     "OUTGOING_ANSWER_LIMIT": _of_answer,
     "SHED_LOW_PERCENT": _of_percent,
+    "REDRIVE_HALT_PERCENT": _of_percent,
+    "REDRIVE_CANARY": _of_redrive,
+    "REDRIVE_RATE": _of_redrive,
     "REPORT_STORE": _of_store,
     "REPORT_URL_LIFETIME": _of_url_lifetime,
     "PAYLOAD_LIMIT": _of_limit,

@@ -6,10 +6,8 @@ from typing import Any
 
 from django import forms
 
-from ...conf import settings
+from ...conf import FASTEST_REDRIVE, settings
 from ...outbox.admin.confirming import WhyForm
-
-FASTEST = 30_000  # in a minute: what one sweep releases in its turns
 
 
 class RampForm(WhyForm):
@@ -20,13 +18,13 @@ class RampForm(WhyForm):
     rate = forms.IntegerField(
         label="Rate",
         min_value=1,
-        max_value=FASTEST,
+        max_value=FASTEST_REDRIVE,
         help_text="Deliveries released in a minute, at most.",
     )
     canary = forms.IntegerField(
         label="Canary",
         min_value=1,
-        max_value=1000,
+        max_value=FASTEST_REDRIVE,
         help_text="So many are released first, and have to end before others follow.",
     )
     halt_percent = forms.IntegerField(
@@ -41,7 +39,7 @@ class RampForm(WhyForm):
         kwargs["initial"] = {
             "rate": known.redrive_rate,
             "canary": min(known.redrive_canary, known.redrive_rate),
-            "halt_percent": min(known.redrive_halt_percent, 100),
+            "halt_percent": known.redrive_halt_percent,
             **kwargs.get("initial", {}),
         }
         super().__init__(*args, **kwargs)
@@ -49,7 +47,7 @@ class RampForm(WhyForm):
 
     def clean(self) -> dict[str, Any]:
         said: dict[str, Any] = super().clean() or {}
-        if said.get("canary", 0) > said.get("rate", FASTEST):
+        if said.get("canary", 0) > said.get("rate", FASTEST_REDRIVE):
             self.add_error("canary", "The canary is at most the rate.")
         return said
 
