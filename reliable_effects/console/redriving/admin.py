@@ -37,7 +37,7 @@ from .ramp import takes
 from .selection import AT_MOST as MOST_IDS
 from .selection import BadSelection, Selection
 
-_LONGEST = 200_000  # characters of a selection that a page brings back
+_LONGEST = 300_000  # characters of a selection that a page brings back
 
 
 @admin.action(description="Redrive selected deliveries gradually…", permissions=["redrive"])
@@ -215,7 +215,7 @@ class RedriveOperationAdmin(ReadOnlyAdmin):
     def _render(
         self, request: HttpRequest, context: dict[str, Any], *, status: int = 200
     ) -> HttpResponse:
-        request.current_app = self.admin_site.name  # type: ignore[attr-defined]  # read by {% url %}
+        request.current_app = self.admin_site.name  # read by {% url %}
         page = {
             **self.admin_site.each_context(request),
             "title": "Redrive gradually",
@@ -237,9 +237,13 @@ class RedriveOperationAdmin(ReadOnlyAdmin):
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
         found = self.get_object(request, unquote(object_id))
-        may = found is not None and self.has_redrive_permission(request)
+        may = self.has_redrive_permission(request)
         context = {
-            "steps": [v for v in _VERBS.values() if may and v.is_offered(found)],
+            "steps": [
+                verb
+                for verb in _VERBS.values()
+                if may and found is not None and verb.is_offered(found)
+            ],
             "goes_on": found is not None and found.ended_at is None,
             "title": f"Redrive operation {found.pk}" if found is not None else "",
             **(extra_context or {}),

@@ -82,7 +82,7 @@ def preview(selection: Selection, using: str) -> Preview:
             sample = _sample(rows, told.counted)
             events = OutboxEvent.objects.using(using).in_bulk([row.event_id for row in sample])
             for delivery in sample:
-                if monotonic() > until:
+                if told.asked and monotonic() > until:
                     told.out_of_time = True
                     break
                 told.asked += 1

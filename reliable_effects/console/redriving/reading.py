@@ -18,8 +18,9 @@ from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.utils import NotSupportedError
 
+# A connection that is opened in the block sets what Django wants of it.
 _QUESTION = re.compile(
-    r"\s*(?:/\*.*?\*/\s*)*\(?\s*(?:select|with|explain|show|savepoint|release|rollback)\b",
+    r"\s*(?:/\*.*?\*/\s*)*\(?\s*(?:select|with|explain|show|set|savepoint|release|rollback)\b",
     re.IGNORECASE | re.DOTALL,
 )
 _NOT_ONE = re.compile(

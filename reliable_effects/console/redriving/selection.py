@@ -8,7 +8,7 @@ does not know it refuses, for to leave a filter out is to take more than was ask
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -82,11 +82,11 @@ class Selection:
         Raises:
             BadSelection: it is something else, or of another release and unknown to this one.
         """
-        match stored:
-            case {"ids": [*ids], **others} if not others:
-                if all(type(pk) is int and 0 < pk < _TOO_BIG for pk in ids):
-                    return cls.of_ids(ids)
-            case {"filters": {**filters}, **others} if not others and all(
+        if isinstance(stored, dict) and len(stored) == 1:
+            ids, filters = stored.get("ids"), stored.get("filters")
+            if isinstance(ids, list) and all(type(pk) is int and 0 < pk < _TOO_BIG for pk in ids):
+                return cls.of_ids(ids)
+            if isinstance(filters, dict) and all(
                 isinstance(value, str) for value in filters.values()
             ):
                 return cls.of_query({name: [value] for name, value in filters.items()})
@@ -169,7 +169,7 @@ _WORDS = {
     "q": "search",
     "group": "group",
 }
-_MEANINGS = {
+_MEANINGS: dict[str, Callable[[str, str], Q]] = {
     "state": lambda value, _: narrowing.STATES[value],
     "reason": lambda value, _: narrowing.REASONS[value],
     "effect": _effect,
@@ -178,7 +178,7 @@ _MEANINGS = {
     "q": lambda value, using: search.deliveries(value, OutboxEvent.objects.using(using)),
     "group": lambda value, _: Q(state=State.POISONED, fingerprint=value),
 }
-_IS_KNOWN = {
+_IS_KNOWN: dict[str, Callable[[str], bool]] = {
     "state": narrowing.STATES.__contains__,
     "reason": narrowing.REASONS.__contains__,
     "effect": lambda value: narrowing.of_effect(value) is not None,
@@ -187,7 +187,7 @@ _IS_KNOWN = {
     "q": bool,
     "group": lambda value: _GROUP.fullmatch(value) is not None,
 }
-_STATES_OF = {
+_STATES_OF: dict[str, Callable[[str], tuple[State, ...]]] = {
     "state": lambda value: narrowing.STATES_MEANT[value],
     "reason": lambda value: narrowing.REASONS_MEANT[value],
     "due": lambda _: (State.PENDING, State.UNCERTAIN),
