@@ -45,6 +45,11 @@ def redrive_gradually(
     model_admin: Any, request: HttpRequest, rows: QuerySet[Delivery]
 ) -> HttpResponse | None:
     """The preview, of what is ticked, or of all that the list's filters match."""
+    site = model_admin.admin_site
+    if not site.is_registered(RedriveOperation):
+        told = "This admin site has no page of redrive operations."
+        model_admin.message_user(request, told, messages.ERROR)
+        return None
     try:
         if request.POST.get("select_across") == "1":
             selection = Selection.of_query(dict(request.GET.lists()))
@@ -53,8 +58,9 @@ def redrive_gradually(
     except BadSelection as error:
         model_admin.message_user(request, str(error), messages.ERROR)
         return None
-    ours = model_admin.admin_site.get_model_admin(RedriveOperation)
-    answer: HttpResponse = ours.ask(request, selection, RampForm())
+    answer: HttpResponse = site.get_model_admin(RedriveOperation).ask(
+        request, selection, RampForm()
+    )
     return answer
 
 
@@ -108,11 +114,11 @@ _VERBS = {
 
 
 class RedriveOperationAdmin(ReadOnlyAdmin):
-    list_display = ("id", "shown_state", "said", "progress", "by", "short_why", "created")
+    list_display = ("id", "shown_state", "chosen", "progress", "by", "short_why", "created")
     ordering = ("-id",)
     change_form_template = "reliable_effects/admin/redrive.html"
     fields = readonly_fields = (
-        "shown_state", "shown_remark", "said", "by", "why", "created", "progress", "outcomes", "pace_now",
+        "shown_state", "shown_remark", "chosen", "by", "reason", "created", "progress", "outcomes", "pace_now",
         "what_was_done", "failed_ones", "failing_ones", "left_ones", "other_ones",
     )  # fmt: skip
 
@@ -180,6 +186,10 @@ class RedriveOperationAdmin(ReadOnlyAdmin):
         if not form.is_valid():
             return self.ask(request, selection, form)
         selection = self._as_seen(request, selection, using)
+        if twin := operations.going_on(using, selection):
+            told = "This was begun already: here it is. Nothing else was begun."
+            self.message_user(request, told, messages.WARNING)
+            return self._to_page(twin)
         # The operation and who asked for it share one fate.
         with transaction.atomic(using=using):
             row = operations.begin(
@@ -199,6 +209,8 @@ class RedriveOperationAdmin(ReadOnlyAdmin):
         Where a project narrows it for them, the filters would mean more in the sweep, which knows of
         no person: then it is the ids.
         """
+        if not self.admin_site.is_registered(Delivery):
+            return selection
         theirs = self.admin_site.get_model_admin(Delivery).get_queryset(request).using(using)
         if not theirs.query.where:
             return selection
@@ -245,7 +257,6 @@ class RedriveOperationAdmin(ReadOnlyAdmin):
                 if may and found is not None and verb.is_offered(found)
             ],
             "goes_on": found is not None and found.ended_at is None,
-            "title": f"Redrive operation {found.pk}" if found is not None else "",
             **(extra_context or {}),
         }
         return super().change_view(request, object_id, form_url, context)
@@ -293,6 +304,14 @@ class RedriveOperationAdmin(ReadOnlyAdmin):
     @admin.display(description="begun")
     def created(self, row: RedriveOperation) -> str:
         return looks.instant(row.created_at)
+
+    @admin.display(description="chosen")
+    def chosen(self, row: RedriveOperation) -> str:
+        return row.said
+
+    @admin.display(description="reason")
+    def reason(self, row: RedriveOperation) -> str:
+        return row.why
 
     @admin.display(description="reason")
     def short_why(self, row: RedriveOperation) -> str:

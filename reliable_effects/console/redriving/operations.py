@@ -13,6 +13,8 @@ from .models import ACTIVE, CANCELLABLE, RESUMABLE, OperationState, RedriveOpera
 from .selection import Selection
 from .steps import tell
 
+_TWINS = 20  # operations with the same words that are compared
+
 
 def begin(
     using: str,
@@ -48,6 +50,13 @@ def begin(
         halt_percent=halt_percent,
     )
     return RedriveOperation.objects.using(using).get(pk=row.pk)
+
+
+def going_on(using: str, selection: Selection) -> RedriveOperation | None:
+    """An operation about the very same that has not ended: a form that is sent twice begins one."""
+    live = RedriveOperation.objects.using(using).filter(ended_at=None, state__in=CANCELLABLE)
+    same = live.filter(said=selection.in_words()).order_by("-pk")[:_TWINS]
+    return next((row for row in same if row.selection == selection.to_json()), None)
 
 
 def pause(operation: RedriveOperation, *, by: str, why: str) -> bool:

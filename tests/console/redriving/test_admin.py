@@ -9,6 +9,7 @@ import re
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.db import connection
+from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
 
 from reliable_effects.console.redriving import steps
@@ -131,6 +132,29 @@ def test_the_preview_says_what_would_come_of_it_at_which_rate_and_for_how_long(o
         assert said in text
 
 
+def test_a_form_that_is_sent_twice_begins_one(operator):
+    """Somebody is impatient; twice the canary is no canary."""
+    poisoned_delivery()
+    page = operator.get(ADD, {"state": "poisoned"})
+
+    for _ in range(2):
+        answer = operator.post(ADD, {"selection": selection_in(page), **RAMP}, follow=True)
+
+    assert RedriveOperation.objects.count() == LogEntry.objects.count() == 1
+    assert "begun already" in answer.content.decode()
+
+
+@override_settings(ROOT_URLCONF="tests.admin.urls")
+def test_a_site_without_our_page_says_so(operator):
+    """A project registers what it likes."""
+    row = poisoned_delivery()
+    chosen = {"action": "redrive_gradually", "_selected_action": [row.pk], "select_across": 0}
+
+    answer = operator.post("/operators/reliable_effects/delivery/", chosen, follow=True)
+
+    assert "no page of redrive operations" in answer.content.decode()
+
+
 @pytest.mark.parametrize(
     ("said", "about"),
     [
@@ -199,9 +223,9 @@ def test_nobody_takes_more_than_their_list_shows(operator, monkeypatch):
     ):
         operator.post(ADD, {"selection": json.dumps(forged.to_json()), **RAMP})
 
-    for operation in RedriveOperation.objects.all():
+        operation = RedriveOperation.objects.get()
         assert operation.selection == {"ids": [mine.pk]}
-    assert RedriveOperation.objects.count() == 2
+        operation.delete()
 
 
 # Looking, and leave
@@ -317,6 +341,7 @@ def test_no_page_asks_more_of_the_database_as_the_operation_grows(operator):
         swept()
         counts = []
         for address in (OPERATIONS, page_of(operation), f"{ADD}?state=poisoned"):
+            operator.get(address)  # what Django keeps in memory is read
             with CaptureQueriesContext(connection) as queries:
                 assert operator.get(address).status_code == 200
             counts.append(len([q for q in queries if "SAVEPOINT" not in q["sql"]]))
