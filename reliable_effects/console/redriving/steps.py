@@ -8,6 +8,7 @@ and that it is released are written together.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from time import monotonic
@@ -25,14 +26,15 @@ from ...outbox.states import State
 from ...outbox.sweeps import add
 from . import outcomes, ramp
 from .gathering import frozen, gather
-from .models import OperationState, Outcome, RedriveItem, RedriveOperation
+from .models import ACTIVE, OperationState, Outcome, RedriveItem, RedriveOperation
 from .selection import BadSelection, Selection
 
 REDRIVES = "redrives"
 
 _BOUND = 2.0  # seconds of a sweep; the relay waits for it in the same thread
 _BATCH = 500  # deliveries released in one step
-_AT_ONCE = 20  # operations of one turn
+_AT_ONCE = 20  # operations of one turn; as many that are halted, paused or cancelled
+_MOST_LIVE = 1000  # operations that are drawn from
 _TOLD = 100  # lines of a history
 _AFTERWARDS = timedelta(days=1)  # so long is followed what still fails after the last release
 _SWEPT_AWAY = 2000  # items deleted in one turn
@@ -54,14 +56,23 @@ def redrives(using: str, _turn: Turn) -> Swept:
     # Nothing is `seen`: on most days there is nothing, and that is no alarm.
     swept = Swept(done=_forget_old(using))
     until = monotonic() + _BOUND
-    live = RedriveOperation.objects.using(using).filter(ended_at=None).order_by("pk")
-    going = list(live.values_list("pk", flat=True)[:_AT_ONCE])
+    going = _drawn(using)
     while going:
         if monotonic() > until:
             swept.truncated = True
             break
         going = [pk for pk in going if _tried(using, pk, swept)]
     return swept
+
+
+def _drawn(using: str) -> list[int]:
+    """Which get steps in this turn: those that release something first, and in no order."""
+    live = RedriveOperation.objects.using(using).filter(ended_at=None)
+    drawn = []
+    for rows in (live.filter(state__in=ACTIVE), live.exclude(state__in=ACTIVE)):
+        found = list(rows.values_list("pk", flat=True)[:_MOST_LIVE])
+        drawn += random.sample(found, min(len(found), _AT_ONCE))
+    return drawn
 
 
 def _tried(using: str, pk: int, swept: Swept) -> bool:
@@ -162,14 +173,20 @@ def _go_on(
     allowed = ramp.allowance(operation.rate, _instant(operation.paid_until), now)
     count = min(at_most, allowed, _BATCH)
     operation.remark = ""
-    if count:
-        _release(operation, now, count)
+    if not count:
+        return False
+    if not _release(operation, now, count):
+        return True  # all were left alone; who comes next need not wait for them
     # The canary is judged before anything follows; else the rate or the room may allow more.
     return count == _BATCH and pace > operation.canary
 
 
-def _release(operation: RedriveOperation, now: datetime, count: int) -> None:
-    """Redrive the next *count*. Those of them that cannot be are left alone, and the rest go on."""
+def _release(operation: RedriveOperation, now: datetime, count: int) -> int:
+    """
+    Redrive the next *count*; how many that were.
+
+    Those of them that cannot be are left alone, and the rest go on.
+    """
     using = operation._state.db
     items = RedriveItem.objects.using(using)
     following = list(items.next_in(operation).values_list("pk", "delivery_id")[:count])
@@ -185,10 +202,12 @@ def _release(operation: RedriveOperation, now: datetime, count: int) -> None:
     left = [pair for pair in following if pair[1] not in changed]
     _leave_alone(operation, left)
     operation.released += len(released)
-    operation.paid_until = ramp.paid(
-        len(released), operation.rate, _instant(operation.paid_until), now
-    )
-    operation.released_at = now
+    if released:
+        operation.paid_until = ramp.paid(
+            len(released), operation.rate, _instant(operation.paid_until), now
+        )
+        operation.released_at = now
+    return len(released)
 
 
 def _leave_alone(operation: RedriveOperation, left: Sequence[tuple[int, int]]) -> None:

@@ -317,6 +317,33 @@ def test_the_rate_is_kept():
     assert 10 <= len(released(operation)) <= 16
 
 
+def test_what_is_left_alone_keeps_nobody_waiting():
+    """A colleague was quicker with the first thousand."""
+    rows = pills(30)
+    operation = begun()
+    steps.step("default", operation.pk)
+    remedy.redrive(remedy.of("default", [row.pk for row in rows[:28]]), by="bob", why="first")
+
+    swept()
+
+    assert seen(operation).left_alone == 28
+    assert released(operation) == {row.pk for row in rows[28:]}
+
+
+def test_halted_ones_of_long_ago_keep_no_other_waiting(monkeypatch):
+    """They stay until a person decides."""
+    monkeypatch.setattr(steps, "_AT_ONCE", 2)
+    pills(2)
+    for _ in range(5):
+        old = begun(Selection.of_ids([1]))
+        RedriveOperation.objects.filter(pk=old.pk).update(state=OperationState.HALTED)
+    operation = begun()
+
+    swept()
+
+    assert seen(operation).released == 2
+
+
 def test_an_operation_about_nothing_is_done():
     operation = begun()
     for _ in range(3):
