@@ -20,6 +20,7 @@ class ReliableEffectsConfig(AppConfig):
 
     def ready(self) -> None:
         from . import checks  # noqa: F401, PLC0415  # registers itself; models are loaded by now
+        from .console.redriving import halted  # noqa: PLC0415
         from .console.redriving import steps as redrive_steps  # noqa: PLC0415
         from .idempotency import erase as erase_answers  # noqa: PLC0415
         from .idempotency import sweeps as aging  # noqa: PLC0415
@@ -47,6 +48,7 @@ class ReliableEffectsConfig(AppConfig):
         report_sweeps.register()
         report_readers.register()
         redrive_steps.register()
+        halted.register()
         alerts.register()  # the last: a sweep that never ran yet is no alarm of a first turn
         # Events first: effects are declared on them. An import error is raised as it is.
         autodiscover_modules("events")

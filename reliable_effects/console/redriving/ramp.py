@@ -59,10 +59,10 @@ class Release:
 
 def decide(now: Standing) -> Halt | Wait | Release:
     """What is next, the rate left aside."""
+    if not now.unreleased:
+        return Wait("all are released")  # nothing is left that a halt could spare
     if now.known >= LEAST_KNOWN and not now.goes_well:
         return Halt()
-    if not now.unreleased:
-        return Wait("all are released")
     if now.pace == 0:
         return Release(now.canary, now.canary)
     if now.is_canary:

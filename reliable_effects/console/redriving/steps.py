@@ -57,10 +57,8 @@ def redrives(using: str, _turn: Turn) -> Swept:
     swept = Swept(done=_forget_old(using))
     until = monotonic() + _BOUND
     going = _drawn(using)
-    while going:
-        if monotonic() > until:
-            swept.truncated = True
-            break
+    # To have more to do is what an operation is for. Cut short, and alerted on, is one that fails.
+    while going and monotonic() < until:
         going = [pk for pk in going if _tried(using, pk, swept)]
     return swept
 
@@ -81,6 +79,7 @@ def _tried(using: str, pk: int, swept: Swept) -> bool:
     except Exception as error:  # noqa: BLE001  # whatever is wrong with one, the others go on
         outage.tell(f"redrive operation {pk} on {using} cannot go on; the others do", error)
         mend(using)
+        swept.truncated = True
         return False
     swept.done += 1
     return more

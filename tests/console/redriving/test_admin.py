@@ -155,6 +155,16 @@ def test_a_site_without_our_page_says_so(operator):
     assert "no page of redrive operations" in answer.content.decode()
 
 
+def test_what_a_guard_says_is_shown_escaped(operator, make_effect):
+    poisoned_delivery(make_effect(still_needed=raising(ValueError(HOSTILE))))
+
+    text = operator.get(ADD, {"state": "poisoned"}).content.decode()
+
+    assert "the guard itself failed" in text
+    assert html.escape(HOSTILE) in text
+    assert HOSTILE not in text
+
+
 @pytest.mark.parametrize(
     ("said", "about"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 
@@ -19,6 +20,7 @@ from reliable_effects.console.redriving.selection import Selection
 from reliable_effects.outbox import remedy
 from reliable_effects.outbox.models import Delivery
 from reliable_effects.outbox.states import State
+from reliable_effects.watch.rules import ask
 from tests.outbox.conftest import (
     IN_STATE,
     an_event,
@@ -183,6 +185,8 @@ def test_it_halts_by_itself_when_too_many_fail_and_says_which(make_effect):
     assert "6 of the last 6 failed: builtins.ConnectionError (6)" in operation.remark
     assert len(released(operation)) == 6
     assert operation.failing == 6
+    (told,) = ask("redrive_halted", SimpleNamespace(alias="default"))
+    assert "14 left" in told.text
     assert sum(state_of(row) == State.POISONED for row in rows) == 14
 
 
