@@ -80,7 +80,9 @@ def test_a_big_selection_is_counted_so_far_and_no_further(monkeypatch):
     fill(3000)
 
     assert preview(POISONED, "default").size == "3,000"
-    monkeypatch.setattr("reliable_effects.console.redriving.preview.COUNTED", 1000)
+    module = "reliable_effects.console.redriving.preview"
+    monkeypatch.setattr(f"{module}.COUNTED", 1000)
+    monkeypatch.setattr(f"{module}.PATIENCE", timedelta(minutes=1))
     told = preview(POISONED, "default")
 
     assert (told.size, told.asked) == ("1,000+", 200)
