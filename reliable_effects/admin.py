@@ -9,6 +9,7 @@ from __future__ import annotations
 from django.contrib import admin
 
 from .console.groups.admin import register as register_groups
+from .console.redriving.admin import register as register_redrives
 from .idempotency.admin import register as register_idempotency
 from .inbox.admin import register as register_inbox
 from .outbox.admin import register as register_outbox
@@ -31,5 +32,6 @@ for register in (
     register_inbox,
     register_idempotency,
     register_reports,
+    register_redrives,
 ):
     register(admin.site)

@@ -21,6 +21,7 @@ from django.db import connections
 
 NAME = "RELIABLE_EFFECTS"
 
+FASTEST_REDRIVE = 30_000  # deliveries in a minute: what the turns of one sweep can release
 MOST_COUNTED = 10_000  # rows; where what waits for a person is counted, it ends there
 LONGEST_SPAN = timedelta(days=3653)  # ten years; now and twice as much is a date in every database
 
@@ -135,6 +136,14 @@ class Settings:
     report_orphan_after: timedelta = timedelta(days=1)  # no build is longer than this
     report_download_retention: timedelta = timedelta(days=365)  # of who downloaded what
 
+    # Redriving many
+    redrive_period: timedelta = timedelta(seconds=5)  # of the sweep that goes on with them
+    redrive_canary: int = 10  # deliveries that have to end before more are released
+    redrive_rate: int = 600  # deliveries released in a minute, where a person says no other number
+    redrive_halt_percent: int = 50  # of the last that ended; when so many fail it halts by itself
+    redrive_patience: timedelta = timedelta(minutes=10)  # how long one may be waited for
+    redrive_retention: timedelta = timedelta(days=90)  # of which deliveries an operation had
+
 
 def settings() -> Settings:
     """
@@ -238,6 +247,10 @@ def _of_patience(span: timedelta) -> str:
 
 def _of_count(count: int) -> str:
     return "" if count <= MOST_COUNTED else f"it may be at most {MOST_COUNTED}: counts end there."
+
+
+def _of_redrive(count: int) -> str:
+    return "" if count <= FASTEST_REDRIVE else f"it may be at most {FASTEST_REDRIVE}."
 
 
 def _of_percent(points: int) -> str:
@@ -374,6 +387,9 @@ _PROBLEMS: dict[str, Callable[[Any], str]] = {
     "OUTGOING_MARGIN_PERCENT": _of_percent,
     "OUTGOING_ANSWER_LIMIT": _of_answer,
     "SHED_LOW_PERCENT": _of_percent,
+    "REDRIVE_HALT_PERCENT": _of_percent,
+    "REDRIVE_CANARY": _of_redrive,
+    "REDRIVE_RATE": _of_redrive,
     "REPORT_STORE": _of_store,
     "REPORT_URL_LIFETIME": _of_url_lifetime,
     "PAYLOAD_LIMIT": _of_limit,

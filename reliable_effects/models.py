@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .console.groups.models import FailureGroup
 from .console.groups.states import GroupState
+from .console.redriving.models import RedriveItem, RedriveOperation
 from .controls.models import EffectControl
 from .idempotency.models import IdempotencyRecord
 from .idempotency.states import RecordState
@@ -36,6 +37,8 @@ __all__ = [
     "OutgoingCall",
     "Reason",
     "RecordState",
+    "RedriveItem",
+    "RedriveOperation",
     "Report",
     "ReportDownload",
     "ReportVersion",

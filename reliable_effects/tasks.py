@@ -21,6 +21,7 @@ from celery.worker.strategy import default
 
 from .conf import settings
 from .console.groups.grouping import GROUPING
+from .console.redriving.steps import REDRIVES
 from .idempotency.sweeps import IDEMPOTENCY
 from .inbox.prune import INBOX
 from .outbox import timeout
@@ -152,6 +153,11 @@ def reports_prebuild() -> None:
 @shared_task(name="reliable_effects.reports_tidy", **_LIMITS)
 def reports_tidy() -> None:
     _sweep(TIDY)
+
+
+@shared_task(name="reliable_effects.redrives", **_LIMITS)
+def redrives() -> None:
+    _sweep(REDRIVES)
 
 
 def _sweep(name: str) -> None:

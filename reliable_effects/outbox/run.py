@@ -58,7 +58,7 @@ def run(claimed: Claimed, *, subject: Any = None) -> Verdict:
         return Refused(Reason.UNREADABLE, message="its event is not in the database", begun=False)
     if claimed.attempt > claimed.effect.max_attempts and not claimed.verifying:
         return _spent(claimed)
-    declared = _declared(claimed.effect, event)
+    declared = declared_for(claimed.effect, event)
     if event.version > declared.version:
         return NotForThisRelease()
     # The one place that catches everything: an effect is foreign code, and whatever it raises
@@ -102,7 +102,8 @@ def _note_beginning(claimed: Claimed) -> None:
         raise LeaseLost(claimed.id)
 
 
-def _declared(effect: Effect[Any, Any], event: OutboxEvent) -> Event[Any, Any]:
+def declared_for(effect: Effect[Any, Any], event: OutboxEvent) -> Event[Any, Any]:
+    """What *event* was declared as, where *effect* runs because of it: its codec reads the payload."""
     if event.source == "promise" or effect.on is None:
         return effect.own_event
     try:
@@ -138,7 +139,7 @@ def _judged(claimed: Claimed, event: OutboxEvent, subject: Any, payload: Any) ->
                 subject = None
     if claimed.verifying:
         return _verified(claimed, event, subject, payload)
-    if _expired(effect, event, claimed.claimed_at):
+    if is_expired(effect, event, claimed.claimed_at):
         return _left(claimed, Reason.EXPIRED)
     if not surely(claimed.using, lambda: is_still_needed(effect, subject, claimed.using)):
         return _left(claimed, Reason.NOT_NEEDED)
@@ -152,7 +153,8 @@ def _left(claimed: Claimed, reason: Reason) -> Verdict:
     return Unsure(Uncertain(f"{reason.label}; and what was sent before may have happened"))
 
 
-def _expired(effect: Effect[Any, Any], event: OutboxEvent, now: datetime) -> bool:
+def is_expired(effect: Effect[Any, Any], event: OutboxEvent, now: datetime) -> bool:
+    """Whether it is too late at *now* for *effect* to run."""
     return effect.expires_after is not None and now - event.emitted_at > effect.expires_after
 
 

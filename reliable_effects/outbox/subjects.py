@@ -10,6 +10,7 @@ from typing import Any
 from django.apps import apps
 from django.db.models import Model, QuerySet
 
+from ..effects.effect import Effect
 from .claim import Claimed
 from .models import OutboxEvent
 from .reconnect import mend
@@ -21,11 +22,15 @@ MISSING = object()
 
 
 def load_subject(claimed: Claimed, event: OutboxEvent) -> Any:
+    return subject_of(claimed.effect, event, claimed.using)
+
+
+def subject_of(effect: Effect[Any, Any], event: OutboxEvent, using: str) -> Any:
     """The subject's row, or MISSING; None for an event about no row."""
     if not event.subject_model:
         return None
-    model = claimed.effect.event.model or apps.get_model(event.subject_model)
-    found = _rows(model, claimed.using).filter(pk=event.subject_pk).first()
+    model = effect.event.model or apps.get_model(event.subject_model)
+    found = _rows(model, using).filter(pk=event.subject_pk).first()
     return MISSING if found is None else found
 
 

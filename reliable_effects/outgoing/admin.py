@@ -10,7 +10,8 @@ from django.contrib.admin import AdminSite
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from ..outbox.admin import looks, search
+from ..outbox import search
+from ..outbox.admin import looks
 from ..outbox.admin.deliveries import also_show
 from ..outbox.admin.filters import KnownChoices
 from ..outbox.admin.pages import ReadOnlyAdmin

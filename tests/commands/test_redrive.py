@@ -8,6 +8,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from reliable_effects import effect, signals
+from reliable_effects.console.redriving.models import RedriveOperation
 from reliable_effects.effects.registry import registry
 from reliable_effects.outbox.models import Delivery
 from reliable_effects.outbox.states import State
@@ -173,3 +174,63 @@ def test_an_alias_finds_what_was_written_under_the_old_name():
         redrive("--yes", "--effect", "test.new")
 
     assert redriven() == {old.pk, new.pk}
+
+
+# Gradually
+
+
+def test_gradually_shows_the_preview_and_begins_an_operation():
+    """The same flags; the sweep does the rest."""
+    poisoned_delivery("shop.wrap")
+    poisoned_delivery("shop.send_receipt")
+
+    out = redrive("--gradually", "--effect", "shop.wrap", "--rate", 60, "--canary", 5, "--yes")
+
+    operation = RedriveOperation.objects.get()
+    assert operation.selection == {"filters": {"effect": "shop.wrap", "state": "poisoned"}}
+    assert (operation.rate, operation.canary, operation.why) == (60, 5, "partner is back")
+    assert "1  shop.wrap  would run" in out
+    assert "takes 1 min at the least" in out
+    assert f"Redrive operation {operation.pk} has begun" in out
+    assert not redriven()
+
+
+def test_gradually_takes_named_ones_as_the_other_options_narrow_them():
+    rows = [poisoned_delivery(), poisoned_delivery(reason="REFUSED"), uncertain_delivery()]
+
+    redrive("--gradually", "--yes", "--reason", "REFUSED", "--id", *(row.pk for row in rows))
+
+    assert RedriveOperation.objects.get().selection == {"ids": [rows[1].pk]}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "about"),
+    [
+        (["--gradually", "--effect", "shop.nothing"], "shop.nothing"),
+        (["--gradually", "--id", "99999"], "No delivery"),
+        (["--gradually", "--limit", "5"], "--limit"),
+        (["--gradually", "--rate", "5", "--canary", "6"], "--canary"),
+        (["--gradually", "--rate", "0"], "--rate"),
+        (["--rate", "5"], "--gradually"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(arguments, about):
+    poisoned_delivery()
+
+    with pytest.raises(CommandError, match=about):
+        redrive(*arguments, "--yes")
+    assert not RedriveOperation.objects.exists()
+
+
+@pytest.mark.parametrize("arguments", [["--dry-run"], []])
+def test_gradually_begins_nothing_where_nobody_agrees(answer, arguments):
+    poisoned_delivery()
+    answer("n\n")
+
+    if arguments:
+        assert "Nothing was changed" in redrive("--gradually", *arguments)
+    else:
+        with pytest.raises(CommandError, match="Not confirmed"):
+            redrive("--gradually")
+
+    assert not RedriveOperation.objects.exists()

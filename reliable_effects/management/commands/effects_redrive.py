@@ -6,7 +6,12 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from ...conf import settings
+from ...clock import spoken
+from ...conf import FASTEST_REDRIVE, settings
+from ...console.redriving import operations
+from ...console.redriving.preview import preview
+from ...console.redriving.ramp import takes
+from ...console.redriving.selection import BadSelection, Selection
 from ...effects.registry import registry
 from ...outbox import remedy
 from ...outbox.models import Delivery, DeliveryQuerySet
@@ -14,6 +19,7 @@ from ...outbox.states import REDRIVABLE, Reason, State
 from ..person import agrees, who
 
 _CHUNK = 500
+_LIMIT = 10_000
 _STATES = {state.name.lower(): state for state in REDRIVABLE}
 
 
@@ -35,7 +41,18 @@ class Command(BaseCommand):
             "--database", default=settings().databases[0], help="alias (default: %(default)s)"
         )
         parser.add_argument(
-            "--limit", type=int, default=10_000, help="at most so many, oldest first (%(default)s)"
+            "--limit", type=int, default=_LIMIT, help="at most so many, oldest first (%(default)s)"
+        )
+        parser.add_argument(
+            "--gradually",
+            action="store_true",
+            help="begin an operation that the sweep carries on: a canary first, then faster",
+        )
+        parser.add_argument(
+            "--rate", type=int, help="with --gradually: released in a minute, at most"
+        )
+        parser.add_argument(
+            "--canary", type=int, help="with --gradually: so many have to end before others follow"
         )
         parser.add_argument("--dry-run", action="store_true", help="say it, and do nothing")
         parser.add_argument("--yes", action="store_true", help="do not ask")
@@ -46,6 +63,13 @@ class Command(BaseCommand):
             raise CommandError(f"{alias!r} is not in RELIABLE_EFFECTS['DATABASES'].")
         if not options["why"].strip():
             raise CommandError("--why is empty; say why, for whoever reads the log.")
+        if options["gradually"]:
+            self._gradually(alias, options)
+            return
+        if options["rate"] is not None or options["canary"] is not None:
+            raise CommandError(
+                "--rate and --canary are for --gradually; add it, or leave them out."
+            )
         rows = _chosen(alias, options)
         limit = max(options["limit"], 0)
         ids = list(rows.order_by("pk").values_list("pk", flat=True)[: limit + 1])
@@ -70,12 +94,70 @@ class Command(BaseCommand):
         if changed < expected:
             self.stdout.write(f"{expected - changed} had changed meanwhile and were left alone.")
 
+    def _gradually(self, alias: str, options: dict[str, Any]) -> None:
+        if options["limit"] != _LIMIT:
+            raise CommandError("--limit is not for --gradually, which takes all that match.")
+        known = settings()
+        rate = options["rate"] if options["rate"] is not None else known.redrive_rate
+        canary = options["canary"]
+        if canary is None:
+            canary = min(known.redrive_canary, rate)
+        if not 1 <= canary <= rate <= FASTEST_REDRIVE:
+            raise CommandError(f"1 <= --canary <= --rate <= {FASTEST_REDRIVE} is needed.")
+        try:
+            selection = _selection(alias, options)
+        except BadSelection as error:
+            raise CommandError(str(error)) from error
+        told = preview(selection, alias)
+        self.stdout.write(f"{selection.in_words()}: {told.size}. Asked about {told.asked}:")
+        for row in told.rows:
+            self.stdout.write(f"{row.count:>7}  {row.effect}  {row.foreseen.value}")
+        for saying in told.sayings:
+            self.stdout.write(f"could not be asked: {saying}")
+        if told.counted:
+            least = spoken(takes(told.counted, rate))
+            self.stdout.write(f"At {rate} in a minute that takes {least} at the least.")
+        if options["dry_run"] or told.changes_nothing:
+            self.stdout.write("Nothing was changed.")
+            return
+        if not options["yes"] and not agrees(f"Redrive {told.size} deliveries gradually?"):
+            raise CommandError("Not confirmed; nothing was changed.")
+        operation = operations.begin(
+            alias,
+            selection,
+            by=who("effects_redrive"),
+            why=options["why"],
+            canary=canary,
+            rate=rate,
+            halt_percent=known.redrive_halt_percent,
+        )
+        self.stdout.write(
+            self.style.SUCCESS(f"Redrive operation {operation.pk} has begun; the admin shows it.")
+        )
+
     def _say(self, told: list[remedy.Forecast]) -> int:
         for group in told:
             what = f"left alone: {group.left_alone}" if group.left_alone else "will run again"
             standing = f"{group.state.label} {group.reason}".strip()
             self.stdout.write(f"{group.count:>7}  {group.effect}  {standing}  {what}")
         return sum(group.count for group in told if not group.left_alone)
+
+
+def _selection(alias: str, options: dict[str, Any]) -> Selection:
+    """
+    What the options name.
+
+    Raises:
+        BadSelection: nothing that can be redriven as one.
+    """
+    if options["id"]:  # and what else is said of them
+        return Selection.of_ids(_chosen(alias, options).values_list("pk", flat=True))
+    said = {
+        "state": options["state"] or State.POISONED.label,
+        "reason": options["reason"],
+        "effect": options["effect"],
+    }
+    return Selection.of_query({name: [value] for name, value in said.items() if value})
 
 
 def _chosen(alias: str, options: dict[str, Any]) -> DeliveryQuerySet:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 
+from .. import search
 from ..models import Attempt, Delivery, OutboxEvent
 from ..states import State
-from . import looks, search
+from . import looks
 from .filters import (
     DueFilter,
     EffectFilter,
@@ -211,6 +213,12 @@ class DeliveryAdmin(RemedyAdmin):
             event_id=row.event_id
         )  # the alias this row came from
         return deliveries_table(others.exclude(pk=row.pk), self.admin_site.name)
+
+
+def offer(action: Callable[..., Any]) -> None:
+    """In the list of deliveries: what a floor above can do with them."""
+    if action not in DeliveryAdmin.actions:
+        DeliveryAdmin.actions = (*DeliveryAdmin.actions, action)
 
 
 def deliveries_table(rows: QuerySet[Delivery], site: str) -> str:

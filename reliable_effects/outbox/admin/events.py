@@ -6,8 +6,9 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
+from .. import search
 from ..models import Delivery, OutboxEvent
-from . import looks, search
+from . import looks
 from .deliveries import deliveries_table
 from .filters import EventNameFilter
 from .pages import ReadOnlyAdmin

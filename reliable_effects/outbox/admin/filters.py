@@ -3,44 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
-from datetime import timedelta
+from collections.abc import Iterable
 from typing import Any
 
 from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 
-from ...clock import DbNow
 from ...effects.registry import registry
-from ..models import ALIKE
-from ..states import WAITING, Reason, State
+from ..narrowing import DUE, REASONS, STATES, of_effect
+from ..states import Reason
 
-_LATE = timedelta(minutes=5)
 _FINGERPRINT = re.compile(r"[0-9a-f]{32}")
-
-_STATES: dict[str, Q] = {
-    "needs a person": Q(state=State.POISONED) | Q(state=State.UNCERTAIN, look_at=None),
-    "retrying": Q(state=State.PENDING, attempts__gt=0),
-} | {state.label: Q(state=state) for state in State}
-
-# With its state named, a reason is found through the partial index on what was set aside.
-_REASONS: dict[str, Q] = {
-    reason.value: Q(reason=reason, state=State.POISONED) for reason in Reason if reason
-} | {
-    Reason.NOT_NEEDED.value: Q(reason=Reason.NOT_NEEDED, state=State.SKIPPED),
-    Reason.EXPIRED.value: Q(reason=Reason.EXPIRED, state=State.SKIPPED),
-    Reason.EFFECT_SKIPPED.value: Q(reason=Reason.EFFECT_SKIPPED, state=State.SKIPPED),
-    Reason.SUBJECT_GONE.value: Q(
-        reason=Reason.SUBJECT_GONE, state__in=(State.POISONED, State.SKIPPED)
-    ),
-}
-
-_DUE: dict[str, Callable[[], Q]] = {
-    "now": lambda: Q(state__in=WAITING, look_at__isnull=False, due_at__lte=DbNow()),
-    "late": lambda: Q(state__in=WAITING, look_at__isnull=False, due_at__lte=DbNow() - _LATE),
-    "later": lambda: Q(state__in=WAITING, look_at__isnull=False, due_at__gt=DbNow()),
-}
 
 
 class KnownChoices(admin.SimpleListFilter):
@@ -64,10 +38,10 @@ class StateFilter(KnownChoices):
     title = parameter_name = "state"
 
     def known(self) -> Iterable[tuple[str, str]]:
-        return [(name, name) for name in _STATES]
+        return [(name, name) for name in STATES]
 
     def meaning(self, chosen: str) -> Q | None:
-        return _STATES.get(chosen)
+        return STATES.get(chosen)
 
 
 class ReasonFilter(KnownChoices):
@@ -77,7 +51,7 @@ class ReasonFilter(KnownChoices):
         return [(reason.value, reason.label) for reason in Reason if reason]
 
     def meaning(self, chosen: str) -> Q | None:
-        return _REASONS.get(chosen)
+        return REASONS.get(chosen)
 
 
 class EffectFilter(KnownChoices):
@@ -87,8 +61,7 @@ class EffectFilter(KnownChoices):
         return sorted((effect.name, effect.name) for effect in registry.effects())
 
     def meaning(self, chosen: str) -> Q | None:
-        effect = registry.find_effect(chosen)
-        return Q(effect__in=(effect.name, *effect.aliases)) if effect else None
+        return of_effect(chosen)
 
 
 class QueueFilter(KnownChoices):
@@ -126,7 +99,7 @@ class DueFilter(KnownChoices):
         return [("now", "now"), ("late", "5 minutes ago or longer"), ("later", "later")]
 
     def meaning(self, chosen: str) -> Q | None:
-        return _DUE[chosen]() if chosen in _DUE else None
+        return DUE[chosen]() if chosen in DUE else None
 
 
 class EventNameFilter(KnownChoices):

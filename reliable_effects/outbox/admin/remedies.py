@@ -14,9 +14,9 @@ from django.http import HttpRequest, HttpResponse
 from .. import remedy
 from ..models import Delivery
 from ..remedy import HAPPENED, NOT_HAPPENED, START_ANEW
+from ..search import as_id
 from .confirming import ConfirmedActions, Group, Verb, WhyForm
 from .pages import ReadOnlyAdmin
-from .search import as_id
 
 
 class WordForm(WhyForm):

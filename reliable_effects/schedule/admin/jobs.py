@@ -8,7 +8,8 @@ from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 
-from ...outbox.admin import looks, search
+from ...outbox import search
+from ...outbox.admin import looks
 from ...outbox.admin.pages import ReadOnlyAdmin
 from ...outbox.models import OutboxEvent
 from ..models import ScheduledJob

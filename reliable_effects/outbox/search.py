@@ -12,8 +12,8 @@ from uuid import UUID
 
 from django.db.models import Q, QuerySet
 
-from ...effects.registry import registry
-from ..models import OutboxEvent
+from ..effects.registry import registry
+from .models import OutboxEvent
 
 HELP = "A subject (shop.Order:42, or 42 alone), the id of a delivery or an event, or a key."
 _SUBJECT = re.compile(r"(?P<model>\w+\.\w+)\s*[:# ]\s*(?P<pk>\S.*)")
