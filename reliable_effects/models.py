@@ -7,6 +7,7 @@ from .idempotency.models import IdempotencyRecord
 from .idempotency.states import RecordState
 from .inbox.models import InboxMessage
 from .outbox.models import Attempt, Delivery, OutboxEvent, Sweep
+from .outbox.payloads import PayloadEdit
 from .outbox.states import Reason, State
 from .outgoing.models import Known, OutgoingCall
 from .reconcile.models import Coverage, Walk
@@ -30,6 +31,7 @@ __all__ = [
     "Known",
     "OutboxEvent",
     "OutgoingCall",
+    "PayloadEdit",
     "Reason",
     "RecordState",
     "Report",
