@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from django.contrib import admin
 
+from .console.timeline.admin import register as register_page_of_delivery
 from .idempotency.admin import register as register_idempotency
 from .inbox.admin import register as register_inbox
 from .outbox.admin import register as register_outbox
@@ -22,6 +23,7 @@ __all__ = ["JobActions"]
 
 for register in (
     register_outbox,
+    register_page_of_delivery,
     register_calls,
     register_jobs,
     register_reconcile,

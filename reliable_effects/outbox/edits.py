@@ -87,7 +87,7 @@ def edit(
         left_alone = terms.left_alone or _not_allowed(terms, may_start_anew, did_not_happen)
         if left_alone or event is None:
             return Edited(left_alone=left_alone)
-        declaration = _declaration(found, event)
+        declaration = declaration_of(found, event)
         made = PayloadEdit(
             delivery_id=found.pk,
             event_id=event.pk,
@@ -183,7 +183,7 @@ def event_of(row: Delivery) -> OutboxEvent | None:
     return OutboxEvent.objects.using(row._state.db).filter(pk=row.event_id).first()
 
 
-def _declaration(row: Delivery, event: OutboxEvent) -> Event[Any, Any]:
+def declaration_of(row: Delivery, event: OutboxEvent) -> Event[Any, Any]:
     return declared(registry.effect(row.effect), event)
 
 
@@ -196,7 +196,7 @@ def as_text(row: Delivery, event: OutboxEvent) -> str:
     found = in_force(row._state.db or "default", row.pk, row.notes, event)
     if found is None:
         found = Payload(event.payload, event.version)
-    codec = _declaration(row, event).codec
+    codec = declaration_of(row, event).codec
     try:
         plain = json.loads(codec.dump(codec.load(found.stored, found.version), _limit()))
     except Exception:  # noqa: BLE001  # the project's own types and upcasts are in it

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from html import unescape
 
 import pytest
 from django.contrib import admin
@@ -10,6 +11,7 @@ from django.db import connection
 from django.test import Client, override_settings
 from django.test.utils import CaptureQueriesContext
 
+from reliable_effects.console.timeline.why import why
 from reliable_effects.effects.keys import new_event_id
 from reliable_effects.outbox.admin import pages
 from reliable_effects.outbox.models import Attempt, Delivery, OutboxEvent, Sweep
@@ -166,7 +168,7 @@ def test_no_page_counts_a_whole_table(viewer):
 
     counts = [q["sql"] for q in queries if "COUNT(" in q["sql"] and "reliable_effects" in q["sql"]]
     assert counts
-    assert all("LIMIT 10001" in sql for sql in counts), counts
+    assert all(re.search(r"LIMIT (10001|10000|2000)\b", sql) for sql in counts), counts
 
 
 def test_no_filter_asks_the_table_for_its_choices(viewer):
@@ -253,7 +255,8 @@ def test_the_page_says_what_comes_next(viewer, state):
     """Whose turn it is, is the first thing to know."""
     delivery = IN_STATE[state]()
 
-    assert "What comes next" in shown(viewer, page_of(delivery))
+    sentence = why(delivery).sentence.partition(" (")[0]  # not how far away that is
+    assert sentence in unescape(shown(viewer, page_of(delivery)))
 
 
 def test_hostile_text_is_text_wherever_it_is_shown(viewer):

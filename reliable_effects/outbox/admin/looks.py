@@ -21,7 +21,7 @@ from ..models import Delivery
 from ..states import SET_ASIDE, Flag, State
 
 NOTHING = "-"
-_HIDDEN = mark_safe('<p class="help">What looks secret is hidden.</p>')  # noqa: S308  # constant
+_HIDDEN = mark_safe('<p class="help">What looks secret is hidden.</p>')  # no value is in it
 
 
 class AboutSubject(Protocol):
@@ -89,6 +89,11 @@ def payload(name: str, value: Any) -> str:
     """A payload of the event *name*, or what else somebody gave us: without what looks secret."""
     text, is_all = redaction.shown(name, value)
     return pre(text) if is_all else format_html("{}{}", pre(text), _HIDDEN)
+
+
+def edited(shown: str, edit: int) -> str:
+    """*shown*, and that it is what a person has put in the place of the event's payload."""
+    return format_html('{}<p class="help">Edited by a person: edit {}.</p>', shown, edit)
 
 
 def subject(event: AboutSubject) -> str:
