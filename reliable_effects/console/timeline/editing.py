@@ -44,7 +44,10 @@ class PayloadForm(forms.Form):
     """JSON, checked as an emit would check it."""
 
     payload = forms.CharField(
-        strip=False, widget=forms.Textarea(attrs={"rows": 18, "cols": 80, "spellcheck": "false"})
+        strip=False,
+        widget=forms.Textarea(
+            attrs={"rows": 18, "cols": 80, "class": "re-code", "spellcheck": "false"}
+        ),
     )
 
     def __init__(self, *args: Any, row: Delivery, event: OutboxEvent, **kwargs: Any) -> None:
@@ -74,6 +77,7 @@ class ConfirmForm(WhyForm):
 
     def __init__(self, *args: Any, terms: Terms, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.fields["why"].help_text = "Kept in its history, with your name."
         if not terms.needs_word:
             del self.fields["did_not_happen"]
 
@@ -104,16 +108,20 @@ class PayloadEditing(RemedyAdmin):
         refused = terms.left_alone or self._lacks(request, terms)
         if refused or event is None:
             return self._edit_page(request, row, {"refused": refused})
-        if request.method != "POST" or step not in _STEPS:
-            text = edits.as_text(row, event)
-            form = PayloadForm({"payload": text}, row=row, event=event)
+        if step not in _STEPS:
+            form = PayloadForm({"payload": edits.as_text(row, event)}, row=row, event=event)
             form.errors.clear()  # nobody has typed it
             return self._ask_for_payload(request, row, event, form)
+        return self._typed(request, row, event, terms)
+
+    def _typed(
+        self, request: HttpRequest, row: Delivery, event: OutboxEvent, terms: Terms
+    ) -> HttpResponse:
         form = PayloadForm(request.POST, row=row, event=event)
+        step = request.POST["step"]
         if step == "again":
             form.errors.clear()
-            return self._ask_for_payload(request, row, event, form)
-        if not form.is_valid():
+        if step == "again" or not form.is_valid():
             return self._ask_for_payload(request, row, event, form)
         confirmed = step == "confirm"
         confirm = ConfirmForm(request.POST if confirmed else None, terms=terms)

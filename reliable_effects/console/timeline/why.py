@@ -91,7 +91,7 @@ def _for_a_person(row: Delivery, now: datetime) -> str:
     because = f", because {told}" if told else ""
     if row.reason == Reason.UNKNOWN_EFFECT:
         return f"{set_aside}{because}. It comes back by itself when a worker knows it."
-    return f"{set_aside}{because}. Mend the cause and redrive it, or cancel it."
+    return f"{set_aside}{because}. Mend the cause and redrive it, edit its payload, or cancel it."
 
 
 def _running(row: Delivery, now: datetime) -> Why:

@@ -70,7 +70,7 @@ def test_a_person_must_decide_about_a_poison_pill():
 
     assert kind == Kind.PERSON
     assert "ran out of time" in sentence
-    assert "redrive it, or cancel it" in sentence
+    assert "redrive it, edit its payload, or cancel it" in sentence
 
 
 def test_an_unknown_effect_that_was_set_aside_comes_back_by_itself():
