@@ -219,7 +219,7 @@ class PayloadEditing(RemedyAdmin):
     def _edit_page(
         self, request: HttpRequest, row: Delivery, context: dict[str, Any]
     ) -> HttpResponse:
-        request.current_app = self.admin_site.name  # type: ignore[attr-defined]  # read by {% url %}
+        request.current_app = self.admin_site.name  # read by {% url %}
         context |= {
             **self.admin_site.each_context(request),
             "title": "Edit a payload",

@@ -16,7 +16,7 @@ from django.db.models import QuerySet
 
 from ...clock import in_utc
 from ...outbox import redaction
-from ...outbox.models import Attempt, Delivery
+from ...outbox.models import Attempt, Delivery, OutboxEvent
 from ...outbox.payloads import PayloadEdit
 from ...outbox.states import ENDED_WELL, SET_ASIDE, Reason, State
 from ...outgoing.models import Known, OutgoingCall
@@ -71,7 +71,8 @@ def also_tell(source: Source) -> None:
 
 def of(row: Delivery, may_see: Callable[[str], bool] = lambda _: True) -> Timeline:
     """What is known of *row*, for whoever *may_see* what a permission's name stands for."""
-    begins, entries = list(_emitted(row)), []
+    begins = list(_emitted(row))
+    entries: list[Entry] = []
     for source in (_attempts, _calls, _edits, _history, *_others):
         entries += source(row, AT_MOST + 1)
     entries += _ended(row)
@@ -119,10 +120,10 @@ def _emitted(row: Delivery) -> Iterator[Entry]:
     )
 
 
-def _event_of(row: Delivery) -> Any:
+def _event_of(row: Delivery) -> OutboxEvent | None:
     try:
         return row.event
-    except row._meta.get_field("event").related_model.DoesNotExist:
+    except OutboxEvent.DoesNotExist:
         return None
 
 
