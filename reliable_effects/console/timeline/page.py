@@ -44,6 +44,7 @@ class DeliveryPage(PayloadEditing, DeliveryAdmin):
                 "why": why(row),
                 "entries": [(looks.instant(entry.at), entry) for entry in told.entries],
                 "is_cut": told.is_cut,
+                "may_lack_remedies": told.may_lack_remedies,
                 "at_most": timeline.AT_MOST,
                 "state": looks.state(row),
                 "hints": row.hints,

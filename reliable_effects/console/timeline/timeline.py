@@ -22,6 +22,8 @@ from ...outbox.states import ENDED_WELL, SET_ASIDE, Reason, State
 from ...outgoing.models import Known, OutgoingCall
 
 AT_MOST = 100  # entries
+# Of the admin's log no index says what a row is about, and bulk remedies write one for each delivery.
+LOOKED_THROUGH = 100_000  # entries of it, the newest: tens of milliseconds on any database
 
 EDITED = "Payload edited (edit"  # how the audit entry of an edit begins
 SEES_EVENTS = "reliable_effects.view_outboxevent"
@@ -55,6 +57,7 @@ class Entry:
 class Timeline:
     entries: list[Entry] = field(default_factory=list)  # the oldest first
     is_cut: bool = False  # the beginning stays, and the newest; what lies between is left out
+    may_lack_remedies: bool = False  # the admin's log is longer than was looked through
 
 
 Source = Callable[[Delivery, int], Iterable[Entry]]
@@ -73,14 +76,18 @@ def of(row: Delivery, may_see: Callable[[str], bool] = lambda _: True) -> Timeli
     """What is known of *row*, for whoever *may_see* what a permission's name stands for."""
     begins = list(_emitted(row))
     entries: list[Entry] = []
-    for source in (_attempts, _calls, _edits, _history, *_others):
+    log_begins_at = _newest_in_log() - LOOKED_THROUGH
+    entries += _history(row, AT_MOST + 1, log_begins_at)
+    for source in (_attempts, _calls, _edits, *_others):
         entries += source(row, AT_MOST + 1)
     entries += _ended(row)
     visible = [_seen(entry, may_see) for entry in entries if _is_seen(entry.needs, may_see)]
     visible.sort(key=lambda entry: in_utc(entry.at))
     kept = visible[-(AT_MOST - len(begins)) :]
     first = [_seen(entry, may_see) for entry in begins]
-    return Timeline([*first, *kept], is_cut=len(kept) < len(visible))
+    return Timeline(
+        [*first, *kept], is_cut=len(kept) < len(visible), may_lack_remedies=log_begins_at > 0
+    )
 
 
 def _is_seen(needs: str, may_see: Callable[[str], bool]) -> bool:
@@ -192,13 +199,20 @@ def _edits(row: Delivery, limit: int) -> Iterator[Entry]:
         )
 
 
-def _history(row: Delivery, limit: int) -> Iterator[Entry]:
+def _newest_in_log() -> int:
+    from django.contrib.admin.models import LogEntry  # noqa: PLC0415  # as below
+
+    newest: int | None = LogEntry.objects.order_by("-pk").values_list("pk", flat=True).first()
+    return newest or 0
+
+
+def _history(row: Delivery, limit: int, after: int) -> Iterator[Entry]:
     # Not at the top: the models of other apps are not loaded when this module is.
     from django.contrib.admin.models import LogEntry  # noqa: PLC0415
     from django.contrib.contenttypes.models import ContentType  # noqa: PLC0415
 
     about = ContentType.objects.get_for_model(Delivery)
-    rows = LogEntry.objects.filter(content_type=about, object_id=str(row.pk))
+    rows = LogEntry.objects.filter(pk__gt=after, content_type=about, object_id=str(row.pk))
     told_as_edits = rows.exclude(change_message__startswith=EDITED)
     for entry in _newest(told_as_edits.select_related("user"), limit):
         yield Entry(

@@ -162,7 +162,22 @@ def test_the_number_of_queries_is_fixed():
         called(many, before(number))
 
     asked(one)  # the content type is read once in a process
-    assert asked(one) == asked(many) <= 5
+    assert asked(one) == asked(many) <= 6
+
+
+def test_of_a_log_without_end_the_newest_is_looked_through_and_that_is_said(monkeypatch):
+    """No index finds what an entry is about, and a bulk remedy writes ten thousand."""
+    row = pending_delivery()
+    logged(row, "Redriven long ago", before(9))
+    for number in range(3):
+        logged(poisoned_delivery(), f"Cancelled {number}", before(1))
+    assert not timeline.of(row).may_lack_remedies
+
+    monkeypatch.setattr(timeline, "LOOKED_THROUGH", 2)
+
+    told = timeline.of(row)
+    assert told.may_lack_remedies
+    assert "person" not in [entry.kind for entry in told.entries]
 
 
 def test_other_parts_may_tell_what_they_know(monkeypatch):
