@@ -10,6 +10,7 @@ from django.contrib import admin
 
 from .console.groups.admin import register as register_groups
 from .console.redriving.admin import register as register_redrives
+from .console.timeline.admin import register as register_page_of_delivery
 from .idempotency.admin import register as register_idempotency
 from .inbox.admin import register as register_inbox
 from .outbox.admin import register as register_outbox
@@ -25,6 +26,7 @@ __all__ = ["JobActions"]
 for register in (
     register_outbox,
     register_groups,
+    register_page_of_delivery,
     register_calls,
     register_jobs,
     register_reconcile,

@@ -67,6 +67,8 @@ class Settings:
     payload_limit: int = 64 * 1024  # bytes of JSON
     error_limit: int = 8 * 1024  # bytes of an exception's message, and of its traceback
     redact: str = "reliable_effects.outbox.failures.redact"  # dotted path: str -> str
+    # Of payloads as they are shown; dotted path: (event's name, payload) -> payload
+    redact_payload: str = "reliable_effects.outbox.redaction.redact_payload"
     trace_id: str = ""  # dotted path to () -> str: the caller's trace id, stored with each event
     release: str = ""  # your release's name, stored with each attempt that went wrong
 
@@ -379,6 +381,7 @@ _PROBLEMS: dict[str, Callable[[Any], str]] = {
     "QUEUE": _of_queue,
     "TRANSPORT": _of_transport,
     "REDACT": _of_path,
+    "REDACT_PAYLOAD": _of_path,
     "TRACE_ID": lambda path: path and _of_path(path),
     "ALERT_WEBHOOK": _of_address,
     "ALERT_WEBHOOK_TIMEOUT": _of_patience,

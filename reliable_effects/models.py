@@ -10,6 +10,7 @@ from .idempotency.models import IdempotencyRecord
 from .idempotency.states import RecordState
 from .inbox.models import InboxMessage
 from .outbox.models import Attempt, Delivery, OutboxEvent, Sweep
+from .outbox.payloads import PayloadEdit
 from .outbox.states import Reason, State
 from .outgoing.models import Known, OutgoingCall
 from .reconcile.models import Coverage, Walk
@@ -35,6 +36,7 @@ __all__ = [
     "Known",
     "OutboxEvent",
     "OutgoingCall",
+    "PayloadEdit",
     "Reason",
     "RecordState",
     "RedriveItem",

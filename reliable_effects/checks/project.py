@@ -55,7 +55,11 @@ def _short_runs(known: Settings) -> Iterator[CheckMessage]:
 
 
 def _bad_paths(known: Settings) -> Iterator[CheckMessage]:
-    paths = {"REDACT": known.redact, "TRACE_ID": known.trace_id}
+    paths = {
+        "REDACT": known.redact,
+        "REDACT_PAYLOAD": known.redact_payload,
+        "TRACE_ID": known.trace_id,
+    }
     if known.transport not in _TRANSPORTS:
         paths["TRANSPORT"] = known.transport
     for key, path in paths.items():

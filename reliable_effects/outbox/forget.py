@@ -28,6 +28,7 @@ from ..effects.payloads import BLANKED
 from ..effects.registry import registry
 from . import remedy
 from .models import Attempt, Delivery, DeliveryQuerySet, OutboxEvent
+from .payloads import PayloadEdit
 from .reconnect import mend
 from .states import State
 from .unknown import SINCE
@@ -68,6 +69,7 @@ class Forgotten:
     """What was blanked, or would be; and what could not be."""
 
     events: int = 0  # payloads
+    edits: int = 0  # payloads that people have put in the place of those
     attempts: int = 0  # of whose errors nothing is left but their type
     notes: int = 0  # of deliveries
     cancelled: int = 0  # deliveries that were given up for it
@@ -139,10 +141,10 @@ def forget(
         )
     if not dry_run:
         logger.info(
-            "forgot %s:%s on %s events=%d attempts=%d notes=%d cancelled=%d others=%d left=%d"
-            " by=%r why=%r",
+            "forgot %s:%s on %s events=%d attempts=%d notes=%d edits=%d cancelled=%d others=%d"
+            " left=%d by=%r why=%r",
             labels[0], pks[0], alias, forgotten.events, forgotten.attempts, forgotten.notes,
-            forgotten.cancelled, sum(share.blanked for share in forgotten.others.values()),
+            forgotten.edits, forgotten.cancelled, sum(share.blanked for share in forgotten.others.values()),
             forgotten.left_in_all, by, why,
         )  # fmt: skip
     return forgotten
@@ -281,8 +283,9 @@ def _cancel_and_blank(wish: _Wish, ids: Sequence[UUID], forgotten: Forgotten) ->
             row.state == State.POISONED for row in ended if row.event_id in blanked
         )
         share.attempts = _blank_attempts(wish, list(locked))
+        share.edits = _blank_edits(wish, [row.pk for row in ended])
         share.notes = _blank_notes(wish, ended)
-    for count in ("events", "attempts", "notes", "cancelled", "poisoned", "left_in_all"):
+    for count in ("events", "edits", "attempts", "notes", "cancelled", "poisoned", "left_in_all"):
         setattr(forgotten, count, getattr(forgotten, count) + getattr(share, count))
     forgotten.left += share.left[: LISTED - len(forgotten.left)]
 
@@ -314,6 +317,15 @@ def _blank_events(wish: _Wish, ids: Sequence[UUID]) -> set[UUID]:
         # The trace id leads to what other systems have written down about the same person.
         events.filter(pk__in=telling).update(payload=MARK, version=BLANKED, trace_id="")
     return telling
+
+
+def _blank_edits(wish: _Wish, delivery_ids: Sequence[int]) -> int:
+    """Of what ended; that they were made, and by whom, stays, as it does in the admin's history."""
+    edits = PayloadEdit.objects.using(wish.using).filter(delivery_id__in=delivery_ids)
+    telling = edits.filter(version__gt=BLANKED)
+    if wish.dry_run:
+        return telling.count()
+    return telling.update(payload=MARK, version=BLANKED, why=MARK_TEXT)
 
 
 def _blank_attempts(wish: _Wish, delivery_ids: Sequence[int]) -> int:

@@ -243,6 +243,7 @@ class Delivery(models.Model):
             ("cancel_delivery", "Can cancel deliveries"),
             ("settle_delivery", "Can say what became of uncertain deliveries"),
             ("start_anew_delivery", "Can start deliveries anew under new keys"),
+            ("edit_payload_delivery", "Can edit payloads of deliveries and redrive them"),
         ]
 
     def __str__(self) -> str:

@@ -26,6 +26,7 @@ from ..effects.owed import OwedQuery
 from ..effects.registry import registry
 from .heartbeat import Swept
 from .models import Attempt, Delivery, OutboxEvent
+from .payloads import PayloadEdit
 from .reconnect import mend
 from .retention import kept_for, spans
 from .states import ENDED_WELL, State
@@ -275,6 +276,7 @@ def _deleted(using: str, rows: Sequence[Delivery]) -> list[Delivery]:
             now = locked.values_list("pk", "finished_at")
             ids = {pk for pk, finished_at in now if finished_at == ended[pk]}
             Attempt.objects.using(using).filter(delivery_id__in=ids).delete()
+            PayloadEdit.objects.using(using).filter(delivery_id__in=ids).delete()
             for delete in _others:
                 delete(using, ids)
             Delivery.objects.using(using).filter(pk__in=ids).delete()

@@ -36,6 +36,7 @@ from .states import (
     State,
     finding,
     noted,
+    noted_edit,
 )
 
 logger = logging.getLogger("reliable_effects")
@@ -118,7 +119,9 @@ _LASTING = (Notes.ROUND, Notes.DENIED, Notes.ABSENT)
 
 def _lasting(row: Delivery) -> Lasting:
     kept = ((name, int(noted(row.notes, name))) for name in _LASTING)
-    return tuple((name, number) for name, number in kept if number)
+    edit = noted_edit(row.notes)
+    edits = () if edit is None else ((Notes.EDIT, edit),)
+    return (*((name, number) for name, number in kept if number), *edits)
 
 
 def _redriven(state: State, lasting: Lasting) -> Values:
@@ -158,8 +161,19 @@ def _denied(state: State, lasting: Lasting) -> Values:
 
 def _anew(state: State, lasting: Lasting) -> Values:
     # What was found was found of the key before; under the new one nothing has been sent.
-    rounds = tuple((name, number) for name, number in lasting if name == Notes.ROUND)
-    return _redriven(state, rounds) | {"generation": F("generation") + 1}
+    kept = tuple((name, n) for name, n in lasting if name in (Notes.ROUND, Notes.EDIT))
+    return _redriven(state, kept) | {"generation": F("generation") + 1}
+
+
+def values_with_edit(row: Delivery, edit: int, *, anew: bool) -> Values:
+    """What a redrive of *row* writes, or its start *anew*, with the payload of *edit* in force."""
+    values = (_anew if anew else _redriven)(State(row.state), _lasting(row))
+    return values | {"notes": {**(values["notes"] or {}), Notes.EDIT: edit}}
+
+
+def tell_redriven(using: str, changed: Iterable[Delivery], *, by: str, why: str) -> None:
+    """The signal, for a remedy of another module that is a redrive too."""
+    _tell(signals.delivery_redriven, using, changed, by=by, why=why)
 
 
 def _change(

@@ -19,12 +19,11 @@ from django.db import Error, connections, transaction
 
 from ..effects.context import EffectContext
 from ..effects.effect import Effect
-from ..effects.event import Event
 from ..effects.outcomes import Poison, Skip, Snooze, Uncertain
 from ..effects.registry import registry
 from ..effects.sending import Call
-from ..exceptions import BadPayload, EffectTimeout, LeaseLost, UnknownEvent
-from . import evidence, finish, instruments, leftovers, timeout, unknown
+from ..exceptions import BadPayload, EffectTimeout, LeaseLost
+from . import evidence, finish, instruments, leftovers, payloads, timeout, unknown
 from .claim import Claimed
 from .failures import let_go_of_memory
 from .models import Attempt, OutboxEvent
@@ -58,14 +57,15 @@ def run(claimed: Claimed, *, subject: Any = None) -> Verdict:
         return Refused(Reason.UNREADABLE, message="its event is not in the database", begun=False)
     if claimed.attempt > claimed.effect.max_attempts and not claimed.verifying:
         return _spent(claimed)
-    declared = declared_for(claimed.effect, event)
-    if event.version > declared.version:
-        return NotForThisRelease()
     # The one place that catches everything: an effect is foreign code, and whatever it raises
     # (MemoryError, SystemExit, and what pools throw at it) is its outcome, not the worker's end.
     try:
+        declared = payloads.declared(claimed.effect, event)
+        found = _payload(claimed, event)
+        if found.version > declared.version:
+            return NotForThisRelease()
         _note_beginning(claimed)
-        payload = declared.codec.load(event.payload, event.version)
+        payload = declared.codec.load(found.stored, found.version)
         if subject is None:
             subject = surely(claimed.using, lambda: load_subject(claimed, event))
         before = leftovers.as_they_are()
@@ -102,14 +102,14 @@ def _note_beginning(claimed: Claimed) -> None:
         raise LeaseLost(claimed.id)
 
 
-def declared_for(effect: Effect[Any, Any], event: OutboxEvent) -> Event[Any, Any]:
-    """What *event* was declared as, where *effect* runs because of it: its codec reads the payload."""
-    if event.source == "promise" or effect.on is None:
-        return effect.own_event
-    try:
-        return registry.event(event.name)
-    except UnknownEvent:
-        return effect.event
+def _payload(claimed: Claimed, event: OutboxEvent) -> payloads.Payload:
+    found = surely(
+        claimed.using, lambda: payloads.in_force(claimed.using, claimed.id, claimed.notes, event)
+    )
+    if found is None:
+        problem = "was edited by a person, and the edit is not in the database."
+        raise BadPayload(event.name, "", problem)
+    return found
 
 
 def _spent(claimed: Claimed) -> Verdict:

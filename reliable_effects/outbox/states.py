@@ -71,6 +71,7 @@ class Notes:
     # keeps it beside what was sent can tell whether that was found before or after.
     DENIED = "denied"
     ABSENT = "absent"  # 1: that was found, and the effect has not run since
+    EDIT = "edit"  # the id of the PayloadEdit that takes the place of the event's payload
 
 
 def finding() -> dict[str, int]:
@@ -84,6 +85,20 @@ def noted(notes: Any, name: str) -> float:
     return number if type(number) in (int, float) and 0 <= number < _MOST_NOTED else 0
 
 
+def noted_edit(notes: Any) -> int | None:
+    """
+    The id of the edit in force; None where the event's own payload is.
+
+    0, which no row has, for what we would never write: such a note must not pass for none, or what
+    a person has corrected would run as it was.
+    """
+    if not isinstance(notes, dict) or Notes.EDIT not in notes:
+        return None
+    edit = notes[Notes.EDIT]
+    return edit if type(edit) is int and 0 < edit <= _LARGEST_ID else 0
+
+
+_LARGEST_ID = 2**63 - 1
 _MOST_NOTED = 10**9  # in seconds thirty years
 
 # Every move is one guarded UPDATE that says whether it won; what is not here, nothing does.

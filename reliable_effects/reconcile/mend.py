@@ -24,7 +24,7 @@ from ..outbox import tell
 from ..outbox.insert import insert_where_free
 from ..outbox.models import Delivery, OutboxEvent
 from ..outbox.reconnect import mend as mend_connection
-from ..outbox.states import Flag, Notes, Reason, State, noted
+from ..outbox.states import Flag, Notes, Reason, State, noted, noted_edit
 from .classify import Found, Standing
 from .events import events_for, unexpired
 from .findings import Finding
@@ -249,6 +249,8 @@ def _anew(row: Standing, counter: str = "") -> dict[str, Any]:
     known = {name: int(noted(row.notes, name)) for name in (Notes.REOPENED, Notes.OWED_AGAIN)}
     notes = {name: times for name, times in known.items() if times}
     notes[Notes.ROUND] = int(noted(row.notes, Notes.ROUND)) + 1
+    if (edit := noted_edit(row.notes)) is not None:
+        notes[Notes.EDIT] = edit  # what a person has corrected does not run as it was
     if counter:
         notes[counter] = known[counter] + 1
     return {

@@ -139,7 +139,7 @@ class ReportAdmin(ReadOnlyAdmin):
 
     @admin.display(description="parameters")
     def shown_parameters(self, row: Report) -> str:
-        return looks.as_json(row.parameters)
+        return looks.payload(row.name, row.parameters)
 
     @admin.display(description="served version is of")
     def built(self, row: Report) -> str:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import re
+from html import unescape
 
 import pytest
 from django.contrib import admin
+from django.contrib.admin.templatetags.admin_urls import admin_urlname
 from django.db import connection
 from django.test import Client, override_settings
 from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
 
+from reliable_effects.console.timeline.why import why
 from reliable_effects.effects.keys import new_event_id
 from reliable_effects.outbox.admin import pages
 from reliable_effects.outbox.models import Attempt, Delivery, OutboxEvent, Sweep
 from reliable_effects.outbox.states import State
+from reliable_effects.reports.models import Report
 from tests.admin.conftest import LIST, page_of
 from tests.outbox.conftest import (
     IN_STATE,
@@ -22,6 +27,7 @@ from tests.outbox.conftest import (
     succeeded_delivery,
     uncertain_delivery,
 )
+from tests.schedule.conftest import missed_job
 from tests.shop.models import Order
 
 pytestmark = pytest.mark.django_db
@@ -166,7 +172,7 @@ def test_no_page_counts_a_whole_table(viewer):
 
     counts = [q["sql"] for q in queries if "COUNT(" in q["sql"] and "reliable_effects" in q["sql"]]
     assert counts
-    assert all("LIMIT 10001" in sql for sql in counts), counts
+    assert all(re.search(r"LIMIT (10001|10000|2000)\b", sql) for sql in counts), counts
 
 
 def test_no_filter_asks_the_table_for_its_choices(viewer):
@@ -253,7 +259,8 @@ def test_the_page_says_what_comes_next(viewer, state):
     """Whose turn it is, is the first thing to know."""
     delivery = IN_STATE[state]()
 
-    assert "What comes next" in shown(viewer, page_of(delivery))
+    sentence = why(delivery).sentence.partition(" (")[0]  # not how far away that is
+    assert sentence in unescape(shown(viewer, page_of(delivery)))
 
 
 def test_hostile_text_is_text_wherever_it_is_shown(viewer):
@@ -300,6 +307,22 @@ def test_no_page_needs_inline_script_or_style(operator):
         assert not re.search(
             r"<style|\sstyle=|\son\w+=|<script(?![^>]*(src=|application/json))", text
         )
+
+
+def test_no_page_shows_what_looks_secret_in_a_payload(log_in):
+    """Whoever may see payloads sees them on a screen that others see too."""
+    client = log_in("view_delivery", "view_outboxevent", "view_scheduledjob", "view_report")
+    secret = {"card": {"number": "4111111111111111"}, "note": "password=hunter2", "name": "Ada"}
+    delivery = pending_delivery(payload=secret)
+    job = missed_job(payload=secret)
+    report = Report.objects.create(name="shop.usage", identity="x", parameters=secret)
+
+    for row in (delivery, delivery.event, job, report):
+        text = shown(client, reverse(admin_urlname(row._meta, "change"), args=[row.pk]))
+
+        assert "Ada" in text
+        assert "4111" not in text
+        assert "hunter2" not in text
 
 
 def test_payloads_and_tracebacks_are_for_those_who_may_see_them(log_in):

@@ -162,7 +162,7 @@ def test_the_page_of_a_delivery_shows_what_is_known_of_its_calls(log_in):
     text = client.get(page_of(delivery)).content.decode()
 
     assert "it may have been carried out" in text
-    assert "settles it" in text
+    assert "settle it" in text
     calls = "/admin/reliable_effects/outgoingcall/"
     for term, is_found in ((delivery.idempotency_key, True), ("f" * 32, False), ("no key", False)):
         assert (

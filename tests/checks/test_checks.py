@@ -111,6 +111,11 @@ def redactor_is_missing(project):
     project.set(REDACT="no.such.redactor")
 
 
+@spoils("E013", naming="'no.such.hiding'")
+def redactor_of_payloads_is_missing(project):
+    project.set(REDACT_PAYLOAD="no.such.hiding")
+
+
 @spoils("E013", naming="'no.such.transport'")
 def transport_is_missing(project):
     project.set(TRANSPORT="no.such.transport")

@@ -55,6 +55,7 @@ def test_a_dry_run_counts_by_table_and_changes_nothing(order):
         "2 payloads of events",
         "1 error texts of attempts",
         "0 notes of deliveries",
+        "0 edited payloads",
         "0 scheduled jobs",
         "0 outgoing calls",
         "0 idempotency records",

@@ -7,7 +7,7 @@ import json
 from datetime import timedelta
 
 import pytest
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django.db import connection, connections
 from django.test.utils import CaptureQueriesContext
 
@@ -298,3 +298,26 @@ def test_jobs_that_did_not_become_events_are_told():
 
     assert line.split() == ["reliable_effects.ScheduledJob", "0", "0", "1"]
     assert "jobs of reliable_effects.ScheduledJob on default: 1 missed" in text()
+
+
+# One delivery
+
+
+def test_of_one_delivery_it_says_why_it_is_not_running():
+    """Where there is no admin at hand."""
+    row = pending_delivery("shop.wrap", due_at=ago(hours=-1))
+
+    [answer] = told("--delivery", str(row.pk))
+
+    assert (answer["delivery"], answer["effect"], answer["kind"]) == (
+        row.pk,
+        "shop.wrap",
+        "not due",
+    )
+    assert f"{row} on default: It is not due until " in text("--delivery", str(row.pk))
+
+
+def test_of_a_delivery_that_is_not_there_it_says_that():
+    """Not that all is well."""
+    with pytest.raises(CommandError, match="No delivery has the id 4711"):
+        text("--delivery", "4711")

@@ -20,6 +20,8 @@ from reliable_effects.clock import moved
 from reliable_effects.effects.registry import registry
 from reliable_effects.outbox.heartbeat import CLAIMS
 from reliable_effects.outbox.models import Delivery, Sweep
+from reliable_effects.outbox.payloads import PayloadEdit
+from reliable_effects.outbox.states import Notes
 from reliable_effects.schedule.models import ScheduledJob
 from reliable_effects.watch import doctor
 from tests.outbox.conftest import (
@@ -424,6 +426,24 @@ def test_a_row_whose_event_is_gone_is_told_of():
     assert payloads() == (1, [
         ("delivery", "shop.send_receipt", "its event is not in the database", 1)
     ])  # fmt: skip
+
+
+def test_an_edited_payload_is_read_in_the_place_of_the_events():
+    """It is what the new release will have to carry out."""
+    mended, broken, lost = (unfit()[0] for _ in range(3))
+    for row, payload in ((mended, {"coupon": "X"}), (broken, {"coupon": [1]})):
+        edit = PayloadEdit.objects.create(
+            delivery=row, event_id=row.event_id, payload=payload, version=1, generation=0,
+            by="ada", why="x",
+        )  # fmt: skip
+        Delivery.objects.filter(pk=row.pk).update(notes={Notes.EDIT: edit.pk})
+    Delivery.objects.filter(pk=lost.pk).update(notes={Notes.EDIT: 4711})
+
+    _, groups = payloads()
+
+    told = {problem for _, _, problem, _ in groups}
+    assert "its edited payload is not in the database" in told
+    assert sum(count for *_, count in groups) == 2
 
 
 def test_values_are_in_no_problem():

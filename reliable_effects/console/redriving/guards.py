@@ -17,7 +17,8 @@ from ...effects.effect import Effect
 from ...effects.registry import registry
 from ...exceptions import BadPayload
 from ...outbox.models import Delivery, OutboxEvent
-from ...outbox.run import declared_for, is_expired, is_still_needed
+from ...outbox.payloads import declared, in_force
+from ...outbox.run import is_expired, is_still_needed
 from ...outbox.states import State
 from ...outbox.subjects import MISSING, subject_of
 
@@ -64,21 +65,26 @@ class Guards:
         effect = registry.find_effect(delivery.effect)
         if effect is None:
             return Foreseen.UNKNOWN
-        found = self._asked(effect, event)
+        found = self._asked(effect, delivery, event)
         if found is not Foreseen.RUNS:
             return found
         if any(name in self.paused for name in (effect.name, *effect.aliases)):
             return Foreseen.PAUSED
         return Foreseen.UNCERTAIN if delivery.state == State.UNCERTAIN else found
 
-    def _asked(self, effect: Effect[Any, Any], event: OutboxEvent | None) -> Foreseen:
+    def _asked(
+        self, effect: Effect[Any, Any], delivery: Delivery, event: OutboxEvent | None
+    ) -> Foreseen:
         if event is None:
             return Foreseen.UNREADABLE
-        declared = declared_for(effect, event)
-        if event.version > declared.version:
+        payload = in_force(self.using, delivery.pk, delivery.notes, event)
+        if payload is None:  # a person has edited it, and that edit is not there
+            return Foreseen.UNREADABLE
+        known = declared(effect, event)
+        if payload.version > known.version:
             return Foreseen.LATER_RELEASE
         try:
-            declared.codec.load(event.payload, event.version)
+            known.codec.load(payload.stored, payload.version)
         except BadPayload:
             return Foreseen.UNREADABLE
         subject = subject_of(effect, event, self.using)
@@ -86,6 +92,6 @@ class Guards:
             return Foreseen.GONE if effect.subject_gone == "poison" else Foreseen.GONE_SKIPPED
         if is_expired(effect, event, self.now):
             return Foreseen.EXPIRED
-        known = None if subject is MISSING else subject
-        needed = is_still_needed(effect, known, self.using)
+        there = None if subject is MISSING else subject
+        needed = is_still_needed(effect, there, self.using)
         return Foreseen.RUNS if needed else Foreseen.NOT_NEEDED

@@ -73,6 +73,7 @@ class Command(BaseCommand):
             (forgotten.events, "payloads of events"),
             (forgotten.attempts, "error texts of attempts"),
             (forgotten.notes, "notes of deliveries"),
+            (forgotten.edits, "edited payloads"),
             *((share.blanked, table) for table, share in forgotten.others.items()),
         ):
             self.stdout.write(f"{count:>7}  {what}")
@@ -109,4 +110,5 @@ def _found(subject: str, aliases: Sequence[str]) -> list[tuple[str, str]]:
 
 def _changes(forgotten: Forgotten) -> int:
     others = sum(share.blanked for share in forgotten.others.values())
-    return forgotten.events + forgotten.attempts + forgotten.notes + forgotten.cancelled + others
+    texts = forgotten.events + forgotten.edits + forgotten.attempts + forgotten.notes
+    return texts + forgotten.cancelled + others

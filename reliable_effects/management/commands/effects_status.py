@@ -8,10 +8,12 @@ from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from ...clock import spoken
 from ...conf import settings
+from ...console.timeline.why import why
+from ...outbox import remedy
 from ...reconcile.findings import Finding
 from ...reconcile.models import Tier
 from ...watch import rules, status
@@ -40,7 +42,14 @@ class Command(BaseCommand):
             help="a delivery that has been due for longer needs a person (default: ALERT_LATE_AFTER)",
         )
 
+        parser.add_argument(
+            "--delivery", type=int, metavar="ID", help="say of this one why it is not running"
+        )
+
     def handle(self, **options: Any) -> None:
+        if options["delivery"] is not None:
+            self._say_why(options["delivery"], as_json=options["json"])
+            return
         seconds = options["late_after"]
         late_after = None if seconds is None else timedelta(seconds=seconds)
         databases = [
@@ -57,6 +66,28 @@ class Command(BaseCommand):
             self._print(databases, needs, carried_by)
         if options["check"] and needs:
             raise SystemExit(1)
+
+    def _say_why(self, pk: int, *, as_json: bool) -> None:
+        aliases = settings().databases
+        found = [row for alias in aliases for row in remedy.of(alias, [pk])]
+        if not found:
+            raise CommandError(f"No delivery has the id {pk} on {', '.join(aliases)}.")
+        told = [(row, why(row)) for row in found]
+        if as_json:
+            answers = [
+                {
+                    "database": row._state.db,
+                    "delivery": pk,
+                    "effect": row.effect,
+                    "kind": answer.kind,
+                    "sentence": answer.sentence,
+                }
+                for row, answer in told
+            ]
+            self.stdout.write(json.dumps(answers, indent=2))
+            return
+        for row, answer in told:
+            self.stdout.write(f"{row} on {row._state.db}: {answer.sentence}")
 
     def _print(self, databases: list[Database], needs: list[str], carried_by: str) -> None:
         write = self.stdout.write

@@ -197,7 +197,7 @@ class DeliveryAdmin(RemedyAdmin):
 
     @admin.display
     def payload(self, row: Delivery) -> str:
-        return looks.as_json(row.event.payload)
+        return looks.payload(row.event.name, row.event.payload)
 
     @admin.display
     def correlation(self, row: Delivery) -> str:

@@ -41,7 +41,7 @@ class OutboxEventAdmin(ReadOnlyAdmin):
 
     @admin.display(description="payload")
     def shown_payload(self, row: OutboxEvent) -> str:
-        return looks.as_json(row.payload)
+        return looks.payload(row.name, row.payload)
 
     @admin.display(description="deliveries")
     def deliveries(self, row: OutboxEvent) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
@@ -12,15 +11,17 @@ from django.contrib.admin.utils import quote
 from django.db.models import Model
 from django.urls import NoReverseMatch, reverse
 from django.utils.html import format_html, format_html_join
-from django.utils.safestring import SafeString
+from django.utils.safestring import SafeString, mark_safe
 from django.utils.timezone import localtime
 
 from ...clock import spoken
 from ...effects.registry import registry
+from .. import redaction
 from ..models import Delivery
 from ..states import SET_ASIDE, Flag, State
 
 NOTHING = "-"
+_HIDDEN = mark_safe('<p class="help">What looks secret is hidden.</p>')  # no value is in it
 
 
 class AboutSubject(Protocol):
@@ -84,8 +85,15 @@ def pre(text: str) -> str:
     return format_html('<pre class="re-text">{}</pre>', text) if text else NOTHING
 
 
-def as_json(value: Any) -> str:
-    return pre(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+def payload(name: str, value: Any) -> str:
+    """A payload of the event *name*, or what else somebody gave us: without what looks secret."""
+    text, is_all = redaction.shown(name, value)
+    return pre(text) if is_all else format_html("{}{}", pre(text), _HIDDEN)
+
+
+def edited(shown: str, edit: int) -> str:
+    """*shown*, and that it is what a person has put in the place of the event's payload."""
+    return format_html('{}<p class="help">Edited by a person: edit {}.</p>', shown, edit)
 
 
 def subject(event: AboutSubject) -> str:
@@ -153,6 +161,7 @@ _NOTES: dict[str, Callable[[Any], str]] = {
     "verifies": lambda n: f"Asked {n} times what became of it.",
     "denied": lambda _: "It was found that it had not happened.",
     "absent": lambda _: "It has not run since.",
+    "edit": lambda n: f"It runs with the payload of edit {n}, not with its event's.",
     "unknown_since": lambda at: f"No worker has known its effect since {at}.",
 }
 _FLAGS = {

@@ -131,4 +131,4 @@ class ScheduledJobAdmin(JobActions, ReadOnlyAdmin):
 
     @admin.display(description="payload")
     def shown_payload(self, row: ScheduledJob) -> str:
-        return looks.as_json(row.payload)
+        return looks.payload(row.event, row.payload)

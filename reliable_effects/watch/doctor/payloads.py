@@ -17,6 +17,7 @@ from ...effects.payloads import Codec
 from ...effects.registry import registry
 from ...exceptions import BadPayload, UnknownEvent
 from ...outbox.models import Delivery, OutboxEvent
+from ...outbox.payloads import in_force
 from ...outbox.states import State
 from ...schedule.models import ScheduledJob
 from ...schedule.tables import event_of
@@ -37,7 +38,8 @@ class Stored:
     name: str  # of the effect or event
     codec: Codec | None
     version: int
-    payload: Any
+    payload: Any  # None: it is not there
+    gone: str = "its event is not in the database"  # what is said of it then
 
 
 Source = Callable[[str], Iterable[Stored]]
@@ -89,7 +91,7 @@ def _problem_with(stored: Stored) -> str:
     if stored.codec is None:
         return "no such name in this release"
     if stored.payload is None:
-        return "its event is not in the database"
+        return stored.gone
     try:
         stored.codec.load(stored.payload, stored.version)
     except BadPayload as error:
@@ -112,20 +114,24 @@ def _deliveries(using: str) -> Iterator[Stored]:
         rows = Delivery.objects.using(using).filter(state=state).order_by("pk")
         last = 0
         while True:
-            chunk = list(rows.filter(pk__gt=last).values_list("pk", "effect", "event_id")[:_CHUNK])
+            columns = ("pk", "effect", "event_id", "notes")
+            chunk = list(rows.filter(pk__gt=last).values_list(*columns)[:_CHUNK])
             if not chunk:
                 break
             last = chunk[-1][0]
             events = OutboxEvent.objects.using(using).in_bulk({row[2] for row in chunk})
-            for pk, name, event_id in chunk:
+            for pk, name, event_id, notes in chunk:
                 effect, event = registry.find_effect(name), events.get(event_id)
+                # Few are edited, so each is read by itself.
+                found = None if event is None else in_force(using, pk, notes, event)
                 yield Stored(
                     "delivery",
                     pk,
                     name,
                     None if effect is None else effect.event.codec,
-                    1 if event is None else event.version,
-                    None if event is None else event.payload,
+                    1 if found is None else found.version,
+                    None if found is None else found.stored,
+                    *(("its edited payload is not in the database",) if event else ()),
                 )
 
 

@@ -232,7 +232,8 @@ SWEEPS: tuple[Mutant, ...] = (
     mutant(
         "a blanked payload is read",
         "an effect runs with nothing, and says so to a person",
-        ("outbox/forget.py", "payload=MARK, version=BLANKED,", "payload=MARK,"),
+        ("outbox/forget.py", "payload=MARK, version=BLANKED, trace_id",
+         "payload=MARK, trace_id"),
         by=("outbox/test_forget.py::test_what_is_redriven_all_the_same_ends_visibly",),
     ),
     mutant(
@@ -288,6 +289,31 @@ PEOPLE_AND_CLOCK: tuple[Mutant, ...] = (
         ("outbox/remedy.py", '"state": State.PENDING,\n',
          '"state": State.PENDING, "claim_token": None, "lease_expires_at": None,\n'),
         by=("outbox/test_remedy.py::test_a_row_that_is_claimed_in_between_is_refused",),
+    ),
+    mutant(
+        "an edit that is lost is taken for none",
+        "P6: what a person has rejected runs as it was",
+        ("outbox/payloads.py", "    if edit is None:\n        return None\n",
+         "    if edit is None:\n        return Payload(event.payload, event.version)\n"),
+        by=("outbox/test_edits.py::test_an_edit_whose_row_is_gone_makes_the_delivery_unreadable",),
+    ),
+    mutant(
+        "an edited payload goes under the key that partners know",
+        "design 4: a partner gets another body under the key of the first",
+        ("outbox/edits.py", "return Terms(anew=True,", "return Terms(anew=False,"),
+        by=("outbox/test_edits.py",),
+    ),
+    mutant(
+        "a redrive forgets the edit",
+        "P6: what a person has rejected runs as it was",
+        ("outbox/remedy.py", "edits = () if edit is None else", "edits = () if True else"),
+        by=("outbox/test_edits.py::test_an_edit_outlives_a_later_redrive",),
+    ),
+    mutant(
+        "a form is confirmed twice",
+        "a double click starts a delivery anew twice",
+        ("outbox/edits.py", "(shown and stamp(found) != shown)", "False"),
+        by=("outbox/test_edits.py::test_the_same_form_sent_twice_edits_once",),
     ),
     mutant(
         "a transaction's clock",
