@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from ..effects.registry import registry
+from .registry import registry
 
 
 def of_effects(names: Collection[str]) -> frozenset[str]:
