@@ -48,7 +48,12 @@ def test_by_event_it_says_who_listens_and_to_what_nobody_does(viewer):
     """The other question: what happens if I emit this?"""
     text = shown(viewer, LIST, by="event")
 
-    order = ("shop.order_charged <", ">shop.thank</a>", "shop.order_placed <", ">shop.charge_card</a>")
+    order = (
+        "shop.order_charged <",
+        ">shop.thank</a>",
+        "shop.order_placed <",
+        ">shop.charge_card</a>",
+    )
     places = [text.index(name) for name in order]
     assert places == sorted(places)
     seen = text[text.index("shop.order_seen <") :]
