@@ -1,5 +1,5 @@
 """
-Where Django looks for our admin pages. Other sites: the `register` of each folder's `admin`.
+Where Django looks for our admin pages. `register` puts them on other sites as well.
 
 `JobActions` is for the admin of a project's own models of jobs, `EffectsAdminMixin` for that of any
 model that events are about.
@@ -21,9 +21,9 @@ from .schedule.admin import JobActions
 from .schedule.admin import register as register_jobs
 from .watch.admin import register as register_watch
 
-__all__ = ["EffectsAdminMixin", "JobActions"]
+__all__ = ["EffectsAdminMixin", "JobActions", "register"]
 
-for register in (
+_PARTS = (
     register_effects,
     register_outbox,
     register_calls,
@@ -33,5 +33,13 @@ for register in (
     register_inbox,
     register_idempotency,
     register_reports,
-):
-    register(admin.site)
+)
+
+
+def register(site: admin.AdminSite) -> None:
+    """Put all our pages on *site*: for projects with admin sites of their own."""
+    for part in _PARTS:
+        part(site)
+
+
+register(admin.site)
