@@ -23,7 +23,7 @@ class ResumeForm(WhyForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["why"].help_text = "Kept in the history below, with your name."
+        self.fields["why"].help_text = "Kept in the history of the effect, with your name."
         known = settings().databases
         if len(known) == 1:
             del self.fields["database"]
