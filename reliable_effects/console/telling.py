@@ -62,7 +62,7 @@ def told_of(
         is_retried = word == Outward.PENDING and attempts > 0
         newest.setdefault(_current(name), (Outward(word), is_retried))
     by_label: dict[str, list[tuple[Outward, bool]]] = {label: [] for label in labels.values()}
-    unnamed = []
+    unnamed: list[tuple[Outward, bool]] = []
     for name, found in newest.items():
         label = known_label(name, labels)
         (unnamed if label is None else by_label[label]).append(found)

@@ -222,7 +222,7 @@ class EffectControlAdmin(ReadOnlyAdmin):
     def _page(
         self, request: HttpRequest, name: str, context: dict[str, Any], media: Any = None
     ) -> HttpResponse:
-        request.current_app = self.admin_site.name  # type: ignore[attr-defined]  # read by {% url %}
+        request.current_app = self.admin_site.name  # read by {% url %}
         context = {
             **self.admin_site.each_context(request),
             "opts": self.opts,

@@ -47,11 +47,11 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not generic 
         Nothing but what filters ask for: `?event__payload__contains=…` would let whoever may see
         the list guess, letter by letter, what they may not see, and read a whole table to do so.
         """
-        offered = [each for each in self.get_list_filter(request) if not isinstance(each, str)]
-        if lookup in {getattr(each, "parameter_name", None) for each in offered}:
+        filters: list[Any] = list(self.get_list_filter(request))
+        if lookup in {getattr(each, "parameter_name", None) for each in filters}:
             return True
-        fields = {each for each in self.get_list_filter(request) if isinstance(each, str)}
-        fields |= {each[0] for each in offered if isinstance(each, tuple | list)}
+        named = [each[0] if isinstance(each, tuple | list) else each for each in filters]
+        fields = {each for each in named if isinstance(each, str)}
         if self.date_hierarchy:
             fields.add(self.date_hierarchy)
         if not any(lookup == name or lookup.startswith(f"{name}__") for name in fields):
