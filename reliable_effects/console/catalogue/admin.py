@@ -248,8 +248,10 @@ class EffectControlAdmin(ReadOnlyAdmin):
             "marks": ", ".join(policy.marks(known)) if known else "",
             "timeout": policy.span(known.timeout) if known else looks.NOTHING,
             "backoff": _short_backoff(known) if known else looks.NOTHING,
-            "paused": [(using if len(settings().databases) > 1 else "", pause)
-                       for using, pause in line.paused],
+            "paused": [
+                (_on(using), pause, looks.moment(pause.since), looks.moment(pause.until))
+                for using, pause in line.paused
+            ],
             "deliveries": address(
                 Delivery, self.admin_site.name, {"effect": line.name}
             ) if known else None,

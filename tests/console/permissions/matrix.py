@@ -137,6 +137,19 @@ REMEDIES: dict[str, Remedy] = {
 }  # fmt: skip
 
 
+PARTS: dict[tuple[str, str], str] = {
+    ("delivery_change", "Attempts that did not"): "view_attempt",
+    ("delivery_change", "Calls to partners"): "view_outgoingcall",
+    ("delivery_change", "Payload:"): "view_outboxevent",
+    ("outboxevent_change", "Deliveries:"): "view_delivery",
+    ("report_change", "Versions:"): "view_reportversion",
+    ("report_change", "Downloads:"): "view_reportdownload",
+    ("report_change", "Rebuild"): "rebuild_report",
+    ("effectcontrol_effect", "Pause…"): "pause_effect",
+}
+"""What of a page needs a permission of its own, by what can be read there."""
+
+
 def model_of(name: str) -> str:
     return name.partition(".")[0].partition("_")[0]
 

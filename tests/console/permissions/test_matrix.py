@@ -11,9 +11,11 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import AnonymousUser
 from django.test import Client, RequestFactory
 
+from reliable_effects.models import EffectControl
+
 from .conftest import log_in
-from .matrix import PAGES, REMEDIES, address, confirm, model_of
-from .rows import a_row, digest
+from .matrix import PAGES, PARTS, REMEDIES, address, confirm, model_of
+from .rows import a_row, digest, our_models
 
 pytestmark = pytest.mark.django_db
 
@@ -53,11 +55,9 @@ def test_both_tables_need_only_what_there_is():
         )
     }
     needed = {name for page in PAGES.values() for name in page.needs or ()}
-    needed |= {remedy.needs for remedy in REMEDIES.values()}
+    needed |= {remedy.needs for remedy in REMEDIES.values()} | set(PARTS.values())
 
-    # These let one see what other pages show: attempts on a delivery's, the others on a report's.
-    inner = {"view_attempt", "view_reportversion", "view_reportdownload"}
-    assert declared == needed | inner
+    assert declared == needed
 
 
 def row_of(name: str):
@@ -108,6 +108,29 @@ def test_to_look_at_a_remedy_s_address_does_nothing(site):
         superuser.get(where, {"why": "because"})
         superuser.head(where)
         assert digest() == before
+
+
+@pytest.mark.parametrize(("name", "told"), PARTS)
+def test_a_part_of_a_page_is_shown_to_who_may_see_it(site, name, told):
+    """A delivery's page holds what an error says; who may see the one may not see the other."""
+    own, page = PARTS[name, told], PAGES[name]
+    for model in our_models():
+        a_row(model)
+    row = EffectControl(effect="shop.wrap") if "effectcontrol" in name else row_of(name)
+    where = address(site, name, page.arguments(row))
+    others = {*PARTS.values()} - {own, *page.needs}
+
+    without, with_it = log_in(*page.needs, *others), log_in(*page.needs, own)
+
+    assert told not in _content(without.get(where))
+    assert told in _content(with_it.get(where))
+
+
+def _content(response) -> str:
+    """Without what stands around each page."""
+    _, _, rest = response.content.decode().partition('id="content"')
+    assert rest
+    return rest
 
 
 @pytest.mark.parametrize("name", REMEDIES)
