@@ -11,11 +11,11 @@ from example_project.shop.models import (
     Shipment,
     TrialExpiry,
 )
-from reliable_effects.admin import JobActions
+from reliable_effects.admin import EffectsAdminMixin, JobActions
 
 
 @admin.register(Order)
-class OrderAdmin(admin.ModelAdmin):
+class OrderAdmin(EffectsAdminMixin, admin.ModelAdmin):
     list_display = ("reference", "product", "quantity", "email", "status", "placed_at")
     list_filter = ("status", "product", "gift")
     list_select_related = ("product",)

@@ -23,6 +23,7 @@ from rest_framework.views import APIView
 from example_project.shop.events import order_placed
 from example_project.shop.models import Order, Product, new_reference
 from example_project.shop.placing import DECLINED_CARD, GOOD_CARD, CardDeclined, place_order
+from example_project.shop.showing import TOLD
 from reliable_effects.models import OutboxEvent
 from reliable_effects.rest_framework import (
     EffectStatusViewSet,
@@ -100,6 +101,7 @@ class OrderStatus(EffectStatusViewSet):
 
     subject = Order
     hidden = ("shop.track_analytics",)
+    labels = TOLD
     cancellable = ("shop.gift_wrap",)
 
     def owned(self, request: Request):

@@ -18,6 +18,16 @@ _WORDS = {
 }
 
 
+TOLD = {
+    "shop.charge_card": "Your payment",
+    "shop.send_receipt": "Your receipt",
+    "shop.reserve_stock": "Your goods",
+    "shop.open_shipment": "Your shipment",
+    "shop.add_loyalty_points": "Your points",
+}
+"""What customers are told of, and as what; how we do it is not their concern."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Line:
     """One delivery: `state` names its colour, `word` is what a person reads."""

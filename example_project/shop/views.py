@@ -12,7 +12,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 from example_project.shop.forms import OrderForm
 from example_project.shop.models import Order, Shipment
 from example_project.shop.placing import CardDeclined, place_order
-from example_project.shop.showing import effects_of, is_settled
+from example_project.shop.showing import TOLD, effects_of, is_settled
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -49,4 +49,10 @@ def _order_context(reference: str) -> dict[str, object]:
     found = get_object_or_404(Order.objects.select_related("product"), reference=reference)
     lines = effects_of(found, *Shipment.objects.filter(order=found))
     captures = found.capture_set.order_by("pk")
-    return {"order": found, "lines": lines, "settled": is_settled(lines), "captures": captures}
+    return {
+        "order": found,
+        "told": TOLD,
+        "lines": lines,
+        "settled": is_settled(lines),
+        "captures": captures,
+    }

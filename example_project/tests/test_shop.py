@@ -11,6 +11,7 @@ from django.urls import reverse
 from example_project.shop.events import order_placed
 from example_project.shop.models import CURSED, Order, Product, Shipment, new_reference
 from example_project.shop.placing import DECLINED_CARD, CardDeclined
+from example_project.shop.showing import TOLD
 from example_project.tests.orders import place
 from reliable_effects.models import Delivery
 from reliable_effects.outbox.states import State
@@ -164,8 +165,10 @@ def test_an_order_can_be_placed_and_watched_on_the_web(client):
     run_effects()
     after = client.get(reverse("order-effects", args=[reference])).content.decode()
 
-    assert before.count("waiting") == 10
-    assert after.count(">done<") == 10
+    assert before.count(">waiting</span>") == 10
+    assert before.count("<strong>waiting</strong>") == len(TOLD)  # what customers are told
+    assert after.count(">done</span>") == 10
+    assert after.count("<strong>done</strong>") == len(TOLD)
     assert after.count(">not needed<") == 1
     assert 'data-settled="yes"' in after
 

@@ -31,7 +31,9 @@ class EffectControl(models.Model):
 
     class Meta:
         app_label = "reliable_effects"
-        default_permissions = ()  # no page shows it yet; commands do
+        verbose_name = "effect"  # what its pages show: every declared one
+        default_permissions = ("view",)
+        permissions = [("pause_effect", "Can pause and resume effects")]
 
     def __str__(self) -> str:
         return self.effect

@@ -44,6 +44,8 @@ Q = TypeVar("Q", bound=Callable[[], QuerySet[Any]])
 class Effect(Generic[S, P]):
     """A declared effect. Called like the function it was made from; `promise` owes it."""
 
+    do_not_call_in_templates = True  # a page shows what was declared
+
     function: Callable[[S, EffectContext[P]], None] = field(repr=False)
     name: str
     on: Event[S, P] | None

@@ -10,6 +10,7 @@ from django.db.models import Q
 
 from ..clock import DbNow
 from ..effects.keys import outgoing_key
+from ..effects.labels import names_of_subject
 from .states import ENDED_WELL, SET_ASIDE, WAITING, Reason, State
 
 
@@ -129,9 +130,11 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
         return self.filter(state=State.UNCERTAIN)
 
     def for_subject(self, subject: models.Model) -> DeliveryQuerySet:
-        return self.filter(
-            event__subject_model=subject._meta.label_lower, event__subject_pk=str(subject.pk)
-        )
+        """Those of all events about it, also of its parents and proxies, and from before a rename."""
+        about = Q()
+        for label, pk in names_of_subject(subject):
+            about |= Q(event__subject_model=label, event__subject_pk=pk)
+        return self.filter(about)
 
 
 class Delivery(models.Model):

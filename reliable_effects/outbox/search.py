@@ -10,8 +10,10 @@ import re
 from collections.abc import Iterator
 from uuid import UUID
 
+from django.apps import apps
 from django.db.models import Q, QuerySet
 
+from ..effects.labels import labels_of
 from ..effects.registry import registry
 from .models import OutboxEvent
 
@@ -51,8 +53,16 @@ def about(term: str) -> Q:
     """Events about the subject; the index begins with the model, so each known one is named."""
     named = _SUBJECT.fullmatch(term)
     if named is not None:
-        return Q(subject_model=named["model"].lower(), subject_pk=named["pk"])
+        return Q(subject_model__in=_labels(named["model"].lower()), subject_pk=named["pk"])
     return Q(subject_model__in=sorted(set(_models())), subject_pk=term)
+
+
+def _labels(label: str) -> list[str]:
+    """*label*, and what the model was called before that has it now."""
+    try:
+        return labels_of(apps.get_model(label))
+    except (LookupError, ValueError):
+        return [label]  # renamed or gone; the events outlive it
 
 
 def _models() -> Iterator[str]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin import AdminSite
-from django.db.models import QuerySet
+from django.db.models import OuterRef, QuerySet, Subquery
 from django.http import HttpRequest
 
 from ..outbox import search
@@ -82,13 +82,20 @@ class KnownFilter(KnownChoices):
 
 class OutgoingCallAdmin(_Shown, ReadOnlyAdmin):
     list_display = (
-        "target", "call", "shown_delivery", "shown_known", "status", "times_sent", "last_sent",
+        "target", "call", "shown_effect", "shown_delivery", "shown_known", "status", "times_sent",
+        "last_sent",
     )  # fmt: skip
     list_filter = (KnownFilter,)
     ordering = ("-id",)
     search_fields = ("key",)  # shows the box; `get_search_results` says what is looked for
     search_help_text = "The idempotency key that a partner names."
-    fields = readonly_fields = (*_FIELDS, "shown_delivery")
+    fields = readonly_fields = (*_FIELDS, "shown_effect", "shown_delivery")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[OutgoingCall]:
+        rows: QuerySet[OutgoingCall] = super().get_queryset(request)
+        # No join: a call outlives its delivery until the sweep finds it, and is to be seen till then.
+        effects = Delivery.objects.using(rows.db).filter(pk=OuterRef("delivery_id"))
+        return rows.annotate(effect=Subquery(effects.values("effect")[:1]))
 
     def get_search_results(
         self, _request: HttpRequest, queryset: QuerySet[OutgoingCall], search_term: str
@@ -98,6 +105,10 @@ class OutgoingCallAdmin(_Shown, ReadOnlyAdmin):
             return queryset, False
         key = search.as_uuid(term)
         return (queryset.none() if key is None else queryset.filter(key=key)), False
+
+    @admin.display(description="effect")
+    def shown_effect(self, row: OutgoingCall) -> str:
+        return getattr(row, "effect", None) or looks.NOTHING
 
     @admin.display(description="delivery")
     def shown_delivery(self, row: OutgoingCall) -> str:

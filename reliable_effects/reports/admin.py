@@ -47,10 +47,19 @@ class ReportAdmin(ReadOnlyAdmin):
     list_filter = ("name",)
     ordering = ("name", "id")
     change_form_template = "reliable_effects/admin/report.html"
-    fields = readonly_fields = (
+    readonly_fields = (
         "name", "shown_parameters", "last", "why_it_failed", "delivery", "built", "shown_size",
         "versions", "downloads",
     )  # fmt: skip
+
+    def get_fields(self, request: HttpRequest, _obj: Report | None = None) -> list[str]:
+        own = {"versions": "view_reportversion", "downloads": "view_reportdownload"}
+        may = request.user.has_perm
+        return [
+            name
+            for name in self.readonly_fields
+            if name not in own or may(f"reliable_effects.{own[name]}")
+        ]
 
     def get_urls(self) -> list[URLPattern]:
         wrap = self.admin_site.admin_view

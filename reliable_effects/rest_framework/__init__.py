@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from ..outbox.outward import Outward
 from .accepted import accepted
 from .describing import describe_accepted
 from .idempotent import IdempotentMixin
-from .outward import Outward
 from .shedding import ShedLoad
 from .status import EffectStatusViewSet
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+from ..outbox.outward import Outward
 from .documents import DocumentSerializer, ProblemSerializer
-from .outward import Outward
 
 View = TypeVar("View", bound=Callable[..., Any])
 

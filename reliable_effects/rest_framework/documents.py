@@ -19,9 +19,9 @@ from django.db.models import QuerySet
 from django.utils import timezone
 from rest_framework import serializers
 
+from ..effects import other_names
 from ..outbox.models import Attempt, Delivery, OutboxEvent
-from . import names
-from .outward import OVER, Outward, of_event, with_outward
+from ..outbox.outward import OVER, Outward, of_event, with_outward
 from .problems import problem
 
 SOON, LATER = 2, 60  # seconds until it is worth asking again: shortest and longest
@@ -107,7 +107,7 @@ class Deliveries:
 
 
 def visible(rows: QuerySet[Delivery], hidden: Collection[str]) -> QuerySet[Delivery]:
-    return rows.exclude(effect__in=names.of_effects(hidden)) if hidden else rows
+    return rows.exclude(effect__in=other_names.of_effects(hidden)) if hidden else rows
 
 
 def word(row: Any) -> Outward:
@@ -118,7 +118,7 @@ def word(row: Any) -> Outward:
 def steps(rows: Iterable[Delivery], labels: Mapping[str, str]) -> list[Step]:
     return [
         Step(
-            names.label(row.effect, labels),
+            other_names.label(row.effect, labels),
             word(row),
             row.attempts,
             row.due_at if word(row) == Outward.PENDING else None,

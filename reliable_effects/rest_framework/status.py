@@ -24,14 +24,15 @@ from rest_framework.response import Response
 from rest_framework.reverse import reverse
 from rest_framework.viewsets import GenericViewSet
 
+from ..effects import other_names
 from ..effects.labels import labels_of
 from ..outbox.models import Delivery, OutboxEvent
+from ..outbox.outward import Outward, events_called
 from ..outbox.states import State
-from . import documents, names, subjects
+from . import documents, subjects
 from .cancelling import cancel
 from .describing import describe_action, describe_list, describe_one
 from .documents import Deliveries, Document, DocumentSerializer
-from .outward import Outward, events_called
 from .paging import NewestFirst
 from .problems import Problem, answer_as_problem
 
@@ -186,7 +187,7 @@ class EffectStatusViewSet(GenericViewSet[OutboxEvent]):
         return DocumentSerializer(document).data
 
     def _links(self, event: OutboxEvent, rows: Sequence[Delivery]) -> dict[str, str | None]:
-        cancellable = names.of_effects(self.cancellable)
+        cancellable = other_names.of_effects(self.cancellable)
         may_be = any(
             row.effect in cancellable and documents.word(row) == Outward.PENDING for row in rows
         )
@@ -230,7 +231,7 @@ class EffectStatusViewSet(GenericViewSet[OutboxEvent]):
         else:
             labels = labels_of(self.subject)
             events = OutboxEvent.objects.using(self.alias).filter(subject_model__in=labels)
-        return events.filter(name__in=names.of_events(self.kinds)) if self.kinds else events
+        return events.filter(name__in=other_names.of_events(self.kinds)) if self.kinds else events
 
     def _owned(self) -> models.QuerySet[Any]:
         rows = self.owned(self.request)
@@ -266,7 +267,7 @@ class EffectStatusViewSet(GenericViewSet[OutboxEvent]):
         self, events: models.QuerySet[OutboxEvent], wanted: Mapping[str, Any]
     ) -> models.QuerySet[OutboxEvent]:
         if kind := wanted.get("kind"):
-            events = events.filter(name__in=names.of_events([kind]))
+            events = events.filter(name__in=other_names.of_events([kind]))
         if subject := wanted.get("subject"):
             events = events.filter(subject_pk=subject)
         if status := wanted.get("status"):
@@ -276,5 +277,5 @@ class EffectStatusViewSet(GenericViewSet[OutboxEvent]):
 
     def _may_be_cancelled(self, event: OutboxEvent) -> models.QuerySet[Delivery]:
         return Delivery.objects.using(self.alias).filter(
-            event=event, effect__in=names.of_effects(self.cancellable)
+            event=event, effect__in=other_names.of_effects(self.cancellable)
         )

@@ -45,21 +45,36 @@ class Failing:
         return self.failures / self.runs
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rates:
+    """Runs that ended since an instant, by the names that rows have of effects."""
+
+    since: datetime  # later than the window's begin where more has ended than is read
+    failures: Counter[str]
+    runs: Counter[str]  # failures included
+
+
 def effects(using: str) -> list[Failing]:
     """Each effect that failed in the last window, with what was usual before."""
+    lately = rates(using)
+    if not lately.failures:
+        return []
+    usual = _usual(using, lately.since)
+    return [
+        Failing(effect=effect, failures=n, runs=lately.runs[effect], usual=usual.get(effect, 0.0))
+        for effect, n in sorted(lately.failures.items())
+    ]
+
+
+def rates(using: str) -> Rates:
+    """How often each effect ran and failed in the last window, `ALERT_FAILURE_WINDOW`."""
     since = read_clock(using) - settings().alert_failure_window
     attempts = _attempts(using)
     ends = _good_ends(using, since)
     since = max(since, _cut_at(attempts, _ATTEMPTS), _cut_at(ends, _GOOD_ENDS))
     failed = Counter(effect for effect, at, how in attempts if at >= since and how in _FAILED)
-    if not failed:
-        return []
     ended = Counter(effect for effect, at, _ in ends if at >= since)
-    usual = _usual(using, since)
-    return [
-        Failing(effect=effect, failures=n, runs=n + ended[effect], usual=usual.get(effect, 0.0))
-        for effect, n in sorted(failed.items())
-    ]
+    return Rates(since=since, failures=failed, runs=failed + ended)
 
 
 _Ends = list[tuple[str, datetime, Any]]  # effect, when, how; newest first

@@ -29,7 +29,7 @@ def test_a_reports_page_tells_what_there_is(usage, log_in):  # noqa: F811
     """Versions, size, age, build time, who downloaded."""
     row = built(usage, customer=3)
     ReportDownload.objects.create(report=row, number=1, sha256="", user="ann", how="stream")
-    client = log_in("view_report")
+    client = log_in("view_report", "view_reportversion", "view_reportdownload")
 
     page = client.get(page_of(row)).content.decode()
 

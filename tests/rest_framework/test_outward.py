@@ -8,9 +8,9 @@ import pytest
 
 from reliable_effects.clock import DbNow
 from reliable_effects.outbox.models import Delivery, OutboxEvent
+from reliable_effects.outbox.outward import Outward, events_called, with_outward
 from reliable_effects.outbox.states import Reason, State
 from reliable_effects.rest_framework.documents import Deliveries
-from reliable_effects.rest_framework.outward import Outward, events_called, with_outward
 
 from .conftest import delivery_of, event_about, order_of
 

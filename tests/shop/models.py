@@ -33,3 +33,16 @@ class Crate(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4)
     owner = models.CharField(max_length=80)
+
+
+class Shelf(models.Model):
+    """A subject whose key is whatever somebody has typed."""
+
+    code = models.CharField(primary_key=True, max_length=80)
+
+
+class GiftOrder(Order):
+    """The same row by another name."""
+
+    class Meta:
+        proxy = True

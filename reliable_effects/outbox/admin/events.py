@@ -20,10 +20,14 @@ class OutboxEventAdmin(ReadOnlyAdmin):
     ordering = ("-emitted_at",)  # indexed; ids of events that effects emit are in no order
     search_fields = ("id",)  # shows the box; `search` says what is looked for
     search_help_text = "A subject (shop.Order:42, or 42 alone), or the id of an event."
-    fields = readonly_fields = (
+    readonly_fields = (
         "id", "name", "version", "shown_subject", "emitted", "source", "shown_payload",
         "correlation", "trace_id", "deliveries",
     )  # fmt: skip
+
+    def get_fields(self, request: HttpRequest, _obj: OutboxEvent | None = None) -> list[str]:
+        may_see = request.user.has_perm("reliable_effects.view_delivery")
+        return [name for name in self.readonly_fields if may_see or name != "deliveries"]
 
     def get_search_results(
         self, _request: HttpRequest, queryset: QuerySet[OutboxEvent], search_term: str

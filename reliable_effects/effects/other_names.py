@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from ..effects.registry import registry
+from .registry import registry
 
 
 def of_effects(names: Collection[str]) -> frozenset[str]:
@@ -28,5 +28,11 @@ def of_events(names: Collection[str]) -> frozenset[str]:
 
 def label(effect: str, labels: Mapping[str, str]) -> str:
     """What *labels* call it, under whichever of its names; else its own."""
+    known = known_label(effect, labels)
+    return effect if known is None else known
+
+
+def known_label(effect: str, labels: Mapping[str, str]) -> str | None:
+    """The same; None where they have no word for it."""
     known = (labels[name] for name in (effect, *registry.names_like(effect)) if name in labels)
-    return next(known, effect)
+    return next(known, None)

@@ -22,8 +22,8 @@ from django.db.models import (
     When,
 )
 
-from ..outbox.models import Delivery
-from ..outbox.states import Reason, State
+from .models import Delivery
+from .states import Reason, State
 
 
 class Outward(TextChoices):
