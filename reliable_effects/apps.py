@@ -20,6 +20,7 @@ class ReliableEffectsConfig(AppConfig):
 
     def ready(self) -> None:
         from . import checks  # noqa: F401, PLC0415  # registers itself; models are loaded by now
+        from .console.rollups import sweep as rollups  # noqa: PLC0415
         from .idempotency import erase as erase_answers  # noqa: PLC0415
         from .idempotency import sweeps as aging  # noqa: PLC0415
         from .inbox import prune as inbox_sweep  # noqa: PLC0415
@@ -45,6 +46,7 @@ class ReliableEffectsConfig(AppConfig):
         inbox_sweep.register()
         report_sweeps.register()
         report_readers.register()
+        rollups.register()
         alerts.register()  # the last: a sweep that never ran yet is no alarm of a first turn
         # Events first: effects are declared on them. An import error is raised as it is.
         autodiscover_modules("events")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .console.rollups.models import EffectRollup, QueueRollup, RollupCursor
 from .controls.models import EffectControl
 from .idempotency.models import IdempotencyRecord
 from .idempotency.states import RecordState
@@ -23,6 +24,7 @@ __all__ = [
     "Coverage",
     "Delivery",
     "EffectControl",
+    "EffectRollup",
     "IdempotencyRecord",
     "InboxMessage",
     "JobReason",
@@ -30,11 +32,13 @@ __all__ = [
     "Known",
     "OutboxEvent",
     "OutgoingCall",
+    "QueueRollup",
     "Reason",
     "RecordState",
     "Report",
     "ReportDownload",
     "ReportVersion",
+    "RollupCursor",
     "ScheduledJob",
     "State",
     "Sweep",

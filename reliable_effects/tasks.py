@@ -20,6 +20,7 @@ from celery.signals import (
 from celery.worker.strategy import default
 
 from .conf import settings
+from .console.rollups.sweep import ROLLUP
 from .idempotency.sweeps import IDEMPOTENCY
 from .inbox.prune import INBOX
 from .outbox import timeout
@@ -146,6 +147,11 @@ def reports_prebuild() -> None:
 @shared_task(name="reliable_effects.reports_tidy", **_LIMITS)
 def reports_tidy() -> None:
     _sweep(TIDY)
+
+
+@shared_task(name="reliable_effects.rollup", **_LIMITS)
+def rollup() -> None:
+    _sweep(ROLLUP)
 
 
 def _sweep(name: str) -> None:

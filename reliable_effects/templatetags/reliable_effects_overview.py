@@ -1,0 +1,52 @@
+"""For the template of the app's page in the admin: it works on every AdminSite, with no URL to add."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import template
+from django.utils import timezone
+
+from ..clock import spoken as in_words
+from ..console.overview import page
+from ..console.overview.section import COVERED
+
+register = template.Library()
+
+RELOAD = 30  # seconds; without JavaScript, where it cannot keep the scroll
+
+
+@register.simple_tag(takes_context=True)
+def overview_is_shown(context: dict[str, Any]) -> bool:
+    """Whether the reader may see it. Asks for permissions only."""
+    return page.is_for(context.get("request") or getattr(context, "request", None))
+
+
+@register.inclusion_tag("reliable_effects/admin/overview.html", takes_context=True)
+def overview(context: dict[str, Any]) -> dict[str, Any]:
+    """The section itself."""
+    request = context.get("request") or getattr(context, "request", None)
+    shown = page.overview(request)
+    return {
+        "shown": shown,
+        "are_several": len(shown) > 1,
+        "read_at": timezone.now(),
+        "days": COVERED,
+        "reloads": _reloads(request),
+        "reload": RELOAD,
+        "path": request.path,
+    }
+
+
+@register.simple_tag(takes_context=True)
+def overview_reloads(context: dict[str, Any]) -> int:
+    """After how many seconds the page reloads itself without JavaScript; 0 where it was told not to."""
+    request = context.get("request") or getattr(context, "request", None)
+    return RELOAD if _reloads(request) else 0
+
+
+def _reloads(request: Any) -> bool:
+    return request.GET.get("refresh") != "no"
+
+
+register.filter("spoken", in_words)
