@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from django import template
+from django.http import HttpRequest
+from django.template import RequestContext
 from django.utils import timezone
 
 from ..clock import spoken as in_words
@@ -17,15 +19,15 @@ RELOAD = 30  # seconds; without JavaScript, where it cannot keep the scroll
 
 
 @register.simple_tag(takes_context=True)
-def overview_is_shown(context: dict[str, Any]) -> bool:
+def overview_is_shown(context: RequestContext) -> bool:
     """Whether the reader may see it. Asks for permissions only."""
-    return page.is_for(context.get("request") or getattr(context, "request", None))
+    return page.is_for(_request(context))
 
 
 @register.inclusion_tag("reliable_effects/admin/overview.html", takes_context=True)
-def overview(context: dict[str, Any]) -> dict[str, Any]:
+def overview(context: RequestContext) -> dict[str, Any]:
     """The section itself."""
-    request = context.get("request") or getattr(context, "request", None)
+    request = _request(context)
     shown = page.overview(request)
     return {
         "shown": shown,
@@ -39,14 +41,18 @@ def overview(context: dict[str, Any]) -> dict[str, Any]:
 
 
 @register.simple_tag(takes_context=True)
-def overview_reloads(context: dict[str, Any]) -> int:
+def overview_reloads(context: RequestContext) -> int:
     """After how many seconds the page reloads itself without JavaScript; 0 where it was told not to."""
-    request = context.get("request") or getattr(context, "request", None)
-    return RELOAD if _reloads(request) else 0
+    return RELOAD if _reloads(_request(context)) else 0
 
 
-def _reloads(request: Any) -> bool:
-    return request.GET.get("refresh") != "no"
+def _request(context: RequestContext) -> HttpRequest:
+    """The admin's pages have one, whether or not the project's context processors put it there."""
+    return context.request
+
+
+def _reloads(request: HttpRequest) -> bool:
+    return bool(request.GET.get("refresh") != "no")
 
 
 register.filter("spoken", in_words)

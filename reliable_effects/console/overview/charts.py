@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from math import ceil, log10
@@ -16,7 +16,7 @@ from .history import DAY, Series
 WIDTH, HEIGHT = 480, 160  # of the view box; the page scales it
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 472, 12, 134
 _HOURS_APART = 6  # the marks on the axis of time
-_SPANS = (60, 300, 900, 3600, 3 * 3600, 6 * 3600, 12 * 3600, 86_400)  # seconds; ends of an axis
+_SPANS = (60, 600, 1200, 3600, 7200, 6 * 3600, 12 * 3600, 86_400)  # seconds; halves are round too
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,9 +145,9 @@ def _hours(known: Series, say: Callable[[float], str]) -> Iterator[Hour]:
 # How numbers are said
 
 
-def _nice(values: object) -> float:
+def _nice(values: Collection[float]) -> float:
     """The end of an axis: 1, 2 or 5 with zeros behind, and never 0."""
-    highest = max(values, default=0)  # type: ignore[call-overload]  # of numbers
+    highest = max(values, default=0.0)
     if highest <= 1:
         return 1.0
     size = 10.0 ** int(log10(highest))
@@ -155,8 +155,8 @@ def _nice(values: object) -> float:
 
 
 def _nice_span(seconds: float) -> float:
-    day = _SPANS[-1]
-    return next((end for end in _SPANS if end >= seconds), ceil(seconds / day) * day)
+    days = 2 * _SPANS[-1]
+    return next((end for end in _SPANS if end >= seconds), ceil(seconds / days) * days)
 
 
 def _number(value: float) -> str:

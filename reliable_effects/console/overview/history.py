@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
-from django.db.models import F, Max, Sum
+from django.db.models import Max, Sum
 
 from ...clock import in_utc, spoken
 from ...conf import MOST_COUNTED
@@ -99,7 +100,7 @@ def levels(using: str) -> Levels | None:
     newest = rows.order_by("-bucket").values_list("bucket", flat=True).first()
     if newest is None:
         return None
-    lately = rows.filter(bucket__gt=newest - _STANDS).order_by("-bucket")[:_QUEUES]
+    lately = rows.filter(bucket__gt=newest - _STANDS).order_by("-bucket", "-pk")[:_QUEUES]
     last: dict[str, QueueRollup] = {}
     for row in lately:
         last.setdefault(row.queue, row)
@@ -112,19 +113,19 @@ def history(using: str, now: datetime) -> History:
     told = History()
     begin = bucket_of(now) - DAY + SPAN
     looks = QueueRollup.objects.using(using).filter(bucket__gte=begin).order_by()
-    seen = looks.values_list("bucket").annotate(due=Sum("due"), oldest=Max("oldest_due"))
-    for bucket, due, oldest in seen:
-        told.due[in_utc(bucket)] = due  # type: ignore[index]  # ours, and being filled
-        told.oldest_due[in_utc(bucket)] = oldest or 0  # type: ignore[index]
+    grouped = looks.values_list("bucket").annotate(due=Sum("due"), oldest=Max("oldest_due"))
+    seen = {in_utc(bucket): (due, oldest or 0) for bucket, due, oldest in grouped}
+    told.due = {bucket: due for bucket, (due, _) in seen.items()}
+    told.oldest_due = {bucket: oldest for bucket, (_, oldest) in seen.items()}
     cursor = RollupCursor.objects.using(using).first()
     if cursor is None:
         return told
     counts = EffectRollup.objects.using(using).filter(bucket__gte=begin).order_by()
-    grouped = counts.values_list("bucket").annotate(s=Sum("succeeded"), f=Sum("failed"))
-    found = {in_utc(bucket): (succeeded, failed) for bucket, succeeded, failed in grouped}
+    sums = counts.values_list("bucket").annotate(good=Sum("succeeded"), bad=Sum("failed"))
+    found = {in_utc(bucket): (good, bad) for bucket, good, bad in sums}
     began_at = in_utc(cursor.began_at)
-    succeeded = {bucket: s for bucket, (s, _) in found.items()}
-    failed = {bucket: f for bucket, (_, f) in found.items()}
+    succeeded = {bucket: good for bucket, (good, _) in found.items()}
+    failed = {bucket: bad for bucket, (_, bad) in found.items()}
     told.succeeded = _whole(succeeded, max(begin, began_at), in_utc(cursor.ended_to))
     told.failed = _whole(failed, max(begin, began_at), in_utc(cursor.failed_to))
     told.counted_to = in_utc(cursor.counted_to)
@@ -174,18 +175,24 @@ class Hour:
     poisoned: int
     uncertain: int
 
+    @property
+    def wrong(self) -> int:
+        return self.failed + self.poisoned + self.uncertain
+
+
+_COUNTED = ("emitted", "succeeded", "skipped", "failed", "poisoned", "uncertain")
+
 
 def hardest(using: str, now: datetime) -> list[Hour]:
     """The effects of the last hour: those with most that went wrong in front. One query."""
-    columns = ("emitted", "succeeded", "skipped", "failed", "poisoned", "uncertain")
     rows = EffectRollup.objects.using(using).filter(bucket__gte=bucket_of(now - _HOUR))
-    sums = {f"n_{column}": Sum(column) for column in columns}
-    wrong = F("n_failed") + F("n_poisoned") + F("n_uncertain")
-    grouped = rows.order_by().values("effect").annotate(**sums).annotate(wrong=wrong)
-    return [
-        Hour(effect=row["effect"], **{column: row[f"n_{column}"] for column in columns})
-        for row in grouped.order_by("-wrong", "-n_emitted", "effect")[:_EFFECTS]
+    sums = {f"n_{column}": Sum(column) for column in _COUNTED}
+    grouped: Iterable[tuple[Any, ...]] = rows.order_by().values_list("effect").annotate(**sums)
+    hours = [
+        Hour(effect=effect, **dict(zip(_COUNTED, counts, strict=True)))
+        for effect, *counts in grouped
     ]
+    return sorted(hours, key=lambda hour: (-hour.wrong, -hour.emitted, hour.effect))[:_EFFECTS]
 
 
 def has_ever_run(using: str) -> bool:

@@ -7,7 +7,7 @@ that are small by themselves.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -153,11 +153,11 @@ def _covered(alias: str, now: datetime) -> list[Covered]:
     first = now.date() - timedelta(days=COVERED - 1)
     rows = Coverage.objects.using(alias).filter(effect__in=list(names)).since(first).order_by()
     sums = {f"n_{name}": Sum(name) for name in _DEBTS}
-    grouped = rows.values("effect").annotate(**sums).order_by("effect")
+    grouped: Iterable[tuple[Any, ...]] = rows.values_list("effect").annotate(**sums)
     return [
-        _cover(names[row["effect"]], {name: row[f"n_{name}"] for name in _DEBTS})
-        for row in grouped
-        if row["effect"] in names
+        _cover(names[effect], dict(zip(_DEBTS, counts, strict=True)))
+        for effect, *counts in sorted(grouped)
+        if effect in names
     ]
 
 

@@ -125,7 +125,7 @@ def _alerts(section: Section, site: str) -> Tile:
     return Tile(
         label="Alerts",
         figure=section.alert_count,
-        words="last" if lasting > 1 else "lasts" if lasting else "nothing lasts",
+        words="still last" if lasting > 1 else "still lasts" if lasting else "nothing lasts",
         verdict="act" if lasting else "well",
         address=changelist(site, "alert", state="lasts"),
     )

@@ -35,10 +35,10 @@ def look(using: str, bound: float, swept: Swept) -> None:
     now = read_clock(using)
     rows = Delivery.objects.using(using)
     aside = rows.order_by("-pk")
-    running = _by_queue(rows.running().values_list("queue", flat=True)[:MOST_COUNTED])
-    poisoned = _by_queue(aside.poisoned().values_list("queue", flat=True)[:MOST_COUNTED])
+    running = Counter(rows.running().values_list("queue", flat=True)[:MOST_COUNTED])
+    poisoned = Counter(aside.poisoned().values_list("queue", flat=True)[:MOST_COUNTED])
     unsure = aside.uncertain().filter(look_at=None)
-    uncertain = _by_queue(unsure.values_list("queue", flat=True)[:MOST_COUNTED])
+    uncertain = Counter(unsure.values_list("queue", flat=True)[:MOST_COUNTED])
     seen = []
     for queue in _queues(using, now, set(running) | set(poisoned) | set(uncertain)):
         if monotonic() > until:
@@ -61,10 +61,6 @@ def look(using: str, bound: float, swept: Swept) -> None:
         )
     swept.seen += len(seen)
     _keep(using, bucket_of(now), seen)
-
-
-def _by_queue(queues: object) -> Counter[str]:
-    return Counter(queues)  # type: ignore[call-overload]  # a queryset of one column
 
 
 def _queues(using: str, now: datetime, others: set[str]) -> list[str]:
