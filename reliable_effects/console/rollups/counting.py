@@ -16,7 +16,7 @@ from time import monotonic
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Count, F, QuerySet
+from django.db.models import Count, QuerySet
 
 from ...clock import in_utc, read_clock
 from ...conf import settings
@@ -29,6 +29,7 @@ SETTLED = timedelta(minutes=1)  # what is younger may not be committed yet: rows
 # instant of their statement. Effects and retries commit within seconds; see EffectRollup.
 
 _TICK = timedelta(microseconds=1)  # the finest that any database here keeps
+_ROWS = 200  # of one statement that writes
 _MOST_ATTEMPTS = 2000  # of a slice; they come by their ids, so they are put into buckets here
 
 Counts = dict[tuple[datetime, str], Counter[str]]  # (bucket, effect) → column → how many
@@ -208,19 +209,24 @@ def _take_attempts(using: str, cursor: RollupCursor, settled: datetime, swept: S
 # What they add up to
 
 
-def _add(using: str, counts: Mapping[tuple[datetime, str], Counter[str]]) -> None:
-    """Nobody else writes these rows: the cursor is locked."""
+def _add(using: str, counts: Counts) -> None:
+    """Three statements, however many effects there are. Nobody else writes these rows meanwhile."""
+    if not counts:
+        return
     rows = EffectRollup.objects.using(using)
-    buckets = {bucket for bucket, _ in counts}
-    effects = {effect for _, effect in counts}
-    there = rows.filter(bucket__in=buckets, effect__in=effects).values_list(
-        "bucket", "effect", "pk"
-    )
-    known = {(in_utc(bucket), effect): pk for bucket, effect, pk in there}
-    for key in sorted(counts.keys() & known.keys()):
-        more = {name: F(name) + n for name, n in counts[key].items()}
-        rows.filter(pk=known[key]).update(**more)
-    rows.bulk_create(
-        EffectRollup(bucket=bucket, effect=effect, **counts[bucket, effect])
-        for bucket, effect in sorted(counts.keys() - known.keys())
-    )
+    names = {name for columns in counts.values() for name in columns}
+    buckets, effects = {bucket for bucket, _ in counts}, {effect for _, effect in counts}
+    found = rows.filter(bucket__in=buckets, effect__in=effects)
+    there = {(in_utc(row.bucket), row.effect): row for row in found}
+    new = []
+    for (bucket, effect), columns in sorted(counts.items(), key=lambda item: item[0]):
+        row = there.get((bucket, effect))
+        if row is None:
+            new.append(EffectRollup(bucket=bucket, effect=effect, **columns))
+            continue
+        for name, n in columns.items():
+            setattr(row, name, getattr(row, name) + n)
+    # By the columns that are counted here: a later release may have more.
+    changed = [row for key, row in there.items() if key in counts]
+    rows.bulk_update(changed, sorted(names), batch_size=_ROWS)
+    rows.bulk_create(new, batch_size=_ROWS)
