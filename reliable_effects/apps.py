@@ -24,6 +24,7 @@ class ReliableEffectsConfig(AppConfig):
         from .console.groups import grouping  # noqa: PLC0415
         from .console.redriving import halted  # noqa: PLC0415
         from .console.redriving import steps as redrive_steps  # noqa: PLC0415
+        from .console.rollups import sweep as rollups  # noqa: PLC0415
         from .idempotency import erase as erase_answers  # noqa: PLC0415
         from .idempotency import sweeps as aging  # noqa: PLC0415
         from .inbox import prune as inbox_sweep  # noqa: PLC0415
@@ -53,6 +54,7 @@ class ReliableEffectsConfig(AppConfig):
         erase_samples.register()
         redrive_steps.register()
         halted.register()
+        rollups.register()
         alerts.register()  # the last: a sweep that never ran yet is no alarm of a first turn
         # Events first: effects are declared on them. An import error is raised as it is.
         autodiscover_modules("events")

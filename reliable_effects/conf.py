@@ -107,6 +107,10 @@ class Settings:
     # Groups of failures
     grouping_period: timedelta = timedelta(seconds=30)  # until a new poison pill is in its group
 
+    # The overview: small rows of what happened, every five minutes
+    rollup_period: timedelta = timedelta(minutes=1)  # how often they are counted
+    rollup_retention: timedelta = timedelta(days=14)
+
     # Back pressure
     shed_fresh_for: timedelta = timedelta(seconds=2)  # how old a look at a queue may be
     shed_patience: timedelta = timedelta(milliseconds=100)  # what a request waits for such a look

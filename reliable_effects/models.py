@@ -5,6 +5,7 @@ from __future__ import annotations
 from .console.groups.models import FailureGroup
 from .console.groups.states import GroupState
 from .console.redriving.models import RedriveItem, RedriveOperation
+from .console.rollups.models import EffectRollup, QueueRollup, RollupCursor
 from .controls.models import EffectControl
 from .idempotency.models import IdempotencyRecord
 from .idempotency.states import RecordState
@@ -29,6 +30,7 @@ __all__ = [
     "EffectControl",
     "FailureGroup",
     "GroupState",
+    "EffectRollup",
     "IdempotencyRecord",
     "InboxMessage",
     "JobReason",
@@ -37,6 +39,7 @@ __all__ = [
     "OutboxEvent",
     "OutgoingCall",
     "PayloadEdit",
+    "QueueRollup",
     "Reason",
     "RecordState",
     "RedriveItem",
@@ -44,6 +47,7 @@ __all__ = [
     "Report",
     "ReportDownload",
     "ReportVersion",
+    "RollupCursor",
     "ScheduledJob",
     "State",
     "Sweep",

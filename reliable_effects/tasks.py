@@ -22,6 +22,7 @@ from celery.worker.strategy import default
 from .conf import settings
 from .console.groups.grouping import GROUPING
 from .console.redriving.steps import REDRIVES
+from .console.rollups.sweep import ROLLUP
 from .idempotency.sweeps import IDEMPOTENCY
 from .inbox.prune import INBOX
 from .outbox import timeout
@@ -158,6 +159,11 @@ def reports_tidy() -> None:
 @shared_task(name="reliable_effects.redrives", **_LIMITS)
 def redrives() -> None:
     _sweep(REDRIVES)
+
+
+@shared_task(name="reliable_effects.rollup", **_LIMITS)
+def rollup() -> None:
+    _sweep(ROLLUP)
 
 
 def _sweep(name: str) -> None:

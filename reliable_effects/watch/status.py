@@ -104,7 +104,7 @@ def of(alias: str, *, late_after: timedelta | None = None) -> Database:
     try:
         return _read(alias, settings().alert_late_after if late_after is None else late_after)
     except Error as error:
-        return Database(alias=alias, problem=_told(error))
+        return Database(alias=alias, problem=told(error))
 
 
 def can_be_read(alias: str) -> Database:
@@ -112,11 +112,18 @@ def can_be_read(alias: str) -> Database:
     try:
         Sweep.objects.using(alias).values_list("pk").first()
     except Error as error:
-        return Database(alias=alias, problem=_told(error))
+        return Database(alias=alias, problem=told(error))
     return Database(alias=alias)
 
 
-def _told(error: Error) -> str:
+def sweeps(alias: str, now: datetime) -> list[SweepAge]:
+    """When each sweep last ran there: one small query."""
+    rows = Sweep.objects.using(alias).in_bulk(list(_expected()))
+    return [_sweep(name, period, rows.get(name), now) for name, period in _expected().items()]
+
+
+def told(error: Error) -> str:
+    """The first line of it."""
     return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
 
 
