@@ -43,8 +43,8 @@ class AsyncBody:
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         chunks = iter(self._body)
-        read = sync_to_async(next)
-        while chunk := await read(chunks, b""):
+        read = sync_to_async(lambda: next(chunks, b""))
+        while chunk := await read():
             yield chunk
 
     def close(self) -> None:
