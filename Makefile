@@ -4,10 +4,10 @@ PYTHON := $(VENV)/bin/python
 export VENV
 
 .DEFAULT_GOAL := help
-.PHONY: help demo prove test proof conformance conformance-peers crash-sweep mutants lint types docs services clean
+.PHONY: help demo prove test s3-real proof conformance conformance-peers crash-sweep mutants lint types docs services clean
 
 help: ## list these targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-16s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-16s %s\n", $$1, $$2}'
 
 demo: ## a shop on a web page: orders, workers, partners, admin; Ctrl-C ends it
 	@scripts/environment demo
@@ -20,6 +20,11 @@ prove: ## the same without a browser: 200 orders while workers and broker are ki
 test: ## all tests, once per database; ARGS="-k rollback -x" goes to pytest
 	@scripts/environment test
 	@$(PYTHON) -m tests.run $(ARGS)
+
+s3-real: ## the stores of reports against a real S3, Ceph's gateway from Debian, unpacked into .ceph
+	@scripts/environment test
+	@scripts/ceph
+	@TEST_S3=ceph TEST_DATABASES="$${TEST_DATABASES:-sqlite}" $(PYTHON) -m tests.run tests/reports $(ARGS)
 
 proof: ## every test of a fault at full length, then docs/explanation/proof.md (hours)
 	@scripts/environment test
@@ -61,4 +66,4 @@ services: ## install the servers that the tests start (Debian and Ubuntu)
 	@scripts/services
 
 clean: ## remove the environment and all that was built
-	rm -rf .venv .demo .nox dist build docs/_build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .ceph .demo .nox dist build docs/_build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -66,7 +66,7 @@ def _settings(folder: str, moto: Moto | None) -> dict[str, Any]:
         "storage": ("reliable_effects.reports.DjangoStorageReportStore", {"alias": "reports"}),
         "s3": (
             "reliable_effects.reports.s3_store.S3ReportStore",
-            moto.options() if moto is not None else {},
+            moto.bucket.options() if moto is not None else {},
         ),
     }
     backend, options = backends[KIND]

@@ -21,5 +21,7 @@ urlpatterns = [
     path("api/schema/", api.schema, name="api-schema"),
     path("reports/weekly/", report_views.this_week, name="this-week"),
     path("reports/weekly/<str:week>/", report_views.weekly, name="weekly-usage"),
+    path("reports/usage/", report_views.my_usage, name="my-usage"),
+    path("reports/usage/<str:week>/", report_views.my_usage, name="my-usage-of"),
     path("admin/", admin.site.urls),
 ]

@@ -139,6 +139,7 @@ class Settings:
     report_rest: timedelta = timedelta(minutes=5)  # after a build that was given up; then doubled
     report_url_lifetime: timedelta = timedelta(minutes=2)  # of a signed address
     report_grace: timedelta = timedelta(hours=1)  # from unneeded to deleted: downloads end
+    report_look: timedelta = timedelta(hours=6)  # between two looks whether a served blob is there
     report_orphan_after: timedelta = timedelta(days=1)  # no build is longer than this
     report_download_retention: timedelta = timedelta(days=365)  # of who downloaded what
 
@@ -278,6 +279,12 @@ def _of_url_lifetime(span: timedelta) -> str:
     return f"it may be at most {_LONGEST_URL.seconds} s: whoever has such an address may read."
 
 
+def _of_report_grace(span: timedelta) -> str:
+    if span >= _LONGEST_URL:
+        return ""
+    return f"it needs at least {_LONGEST_URL.seconds} s: signed addresses may be as old."
+
+
 def _of_path(path: str) -> str:
     return "" if "." in path else "it needs to be the dotted path of a function."
 
@@ -399,6 +406,7 @@ _PROBLEMS: dict[str, Callable[[Any], str]] = {
     "REDRIVE_RATE": _of_redrive,
     "REPORT_STORE": _of_store,
     "REPORT_URL_LIFETIME": _of_url_lifetime,
+    "REPORT_GRACE": _of_report_grace,
     "PAYLOAD_LIMIT": _of_limit,
     "ERROR_LIMIT": _of_limit,
     "RETENTION_BY_STATE": problem_of_retentions,

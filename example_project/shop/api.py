@@ -21,7 +21,7 @@ from rest_framework.routers import SimpleRouter
 from rest_framework.views import APIView
 
 from example_project.shop.events import order_placed
-from example_project.shop.models import Order, Product, new_reference
+from example_project.shop.models import Order, Product, Usage, new_reference
 from example_project.shop.placing import DECLINED_CARD, GOOD_CARD, CardDeclined, place_order
 from example_project.shop.showing import TOLD
 from reliable_effects.models import OutboxEvent
@@ -90,6 +90,7 @@ class Orders(IdempotentMixin, APIView):
             )
         except CardDeclined as error:
             return Response({"detail": str(error), "code": "card-declined"}, 402)
+        Usage.objects.create(customer=request.user, what="order", units=order.quantity)
         event = OutboxEvent.objects.get(
             subject_model="shop.order", subject_pk=str(order.pk), name=order_placed.name
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 
+from django.conf import settings
 from django.db import models
 from django.urls import reverse
 
@@ -103,6 +104,22 @@ class Capture(models.Model):
 
     def __str__(self) -> str:
         return f"{self.amount} € for {self.order}"
+
+
+class Usage(models.Model):
+    """What a customer has used of the shop's API: a row for each call, a million a week and more."""
+
+    customer = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE)
+    at = models.DateTimeField(auto_now_add=True)
+    what = models.CharField(max_length=20)
+    units = models.PositiveIntegerField(default=1)
+
+    class Meta:
+        verbose_name_plural = "usage"
+        indexes = [models.Index(fields=["customer", "at"], name="shop_usage_of_customer")]
+
+    def __str__(self) -> str:
+        return f"{self.what} at {self.at}"
 
 
 class Shipment(models.Model):

@@ -1,4 +1,4 @@
-"""Hand out the weekly report; the link without a date goes to the week that is under way."""
+"""Hand out the weekly reports; the link without a date goes to the week that is under way."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from django.shortcuts import redirect
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
-from example_project.shop.reports import monday_of, weekly_usage
+from example_project.shop.reports import monday_of, usage_of_week, weekly_usage
 from reliable_effects.reports import report_response
 
 
@@ -21,8 +21,20 @@ def this_week(_request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def weekly(request: HttpRequest, week: str) -> HttpResponseBase:
+    return report_response(request, weekly_usage, week=_monday(week))
+
+
+@require_safe
+def my_usage(request: HttpRequest, week: str = "") -> HttpResponseBase:
+    """Of whoever asks; staff see that of others in the admin."""
+    if not request.user.is_authenticated:
+        raise Http404("Nobody has used nothing.")
+    monday = _monday(week) if week else monday_of(timezone.now().date())
+    return report_response(request, usage_of_week, customer=request.user.pk, week=monday)
+
+
+def _monday(text: str) -> date:
     try:
-        day = date.fromisoformat(week)
-    except ValueError:
+        return monday_of(date.fromisoformat(text))
+    except (ValueError, OverflowError):
         raise Http404("No such week.") from None
-    return report_response(request, weekly_usage, week=monday_of(day))

@@ -10,9 +10,9 @@ import pytest
 from django.contrib.auth.models import User
 from django.utils import timezone
 
-from example_project.shop.models import Order, Product
+from example_project.shop.models import Order, Product, Usage
 from example_project.shop.reports import monday_of
-from reliable_effects.models import Report, ReportDownload
+from reliable_effects.models import Delivery, Report, ReportDownload
 from reliable_effects.outbox.sweeps import sweep
 from reliable_effects.reports.sweeps import PREBUILD
 from reliable_effects.testing import run_effects
@@ -61,3 +61,23 @@ def test_a_customer_learns_nothing(client):
 
     assert client.get(f"/reports/weekly/{week}/").status_code == 404
     assert client.get("/reports/weekly/never/").status_code == 404
+
+
+def test_a_customer_reads_what_they_used_and_nobody_elses(client):
+    """Built before they ask; the address says nothing of whose it is."""
+    ada, bob = (User.objects.create_user(name) for name in ("ada", "bob"))
+    Usage.objects.create(customer=ada, what="order", units=3)
+    Usage.objects.create(customer=bob, what="order", units=4)
+    sweep("default", PREBUILD, now=True)
+    run_effects()
+    deliveries = Delivery.objects.count()
+    client.force_login(ada)
+
+    response = client.get("/reports/usage/")
+    rows = list(csv.DictReader(StringIO(response.getvalue().decode(), newline="")))
+    response.close()
+
+    assert [row["units"] for row in rows] == ["3"]
+    assert Delivery.objects.count() == deliveries
+    client.logout()
+    assert client.get("/reports/usage/").status_code == 404

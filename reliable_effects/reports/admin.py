@@ -20,6 +20,7 @@ from django.http.response import HttpResponseBase
 from django.template.defaultfilters import filesizeformat
 from django.urls import URLPattern, path, reverse
 from django.utils.decorators import method_decorator
+from django.utils.html import format_html
 from django.views.decorators.http import require_GET, require_POST
 
 from ..clock import DbNow, spoken
@@ -28,6 +29,7 @@ from ..outbox.admin import looks
 from ..outbox.admin.pages import ReadOnlyAdmin
 from ..outbox.models import Attempt, Delivery
 from .asking import Standing, ask, last_build
+from .compare_page import compare, took
 from .definition import definition
 from .models import Report, ReportVersion, VersionState
 from .serve import report_response
@@ -48,8 +50,8 @@ class ReportAdmin(ReadOnlyAdmin):
     ordering = ("name", "id")
     change_form_template = "reliable_effects/admin/report.html"
     readonly_fields = (
-        "name", "shown_parameters", "last", "why_it_failed", "delivery", "built", "shown_size",
-        "versions", "downloads",
+        "name", "shown_parameters", "last", "how_far", "why_it_failed", "delivery", "built",
+        "shown_size", "versions", "downloads",
     )  # fmt: skip
 
     def get_fields(self, request: HttpRequest, _obj: Report | None = None) -> list[str]:
@@ -66,6 +68,11 @@ class ReportAdmin(ReadOnlyAdmin):
         return [
             path("<path:pk>/rebuild/", wrap(self.rebuild), name="reliable_effects_report_rebuild"),
             path("<path:pk>/read/", wrap(self.read), name="reliable_effects_report_read"),
+            path(
+                "<path:pk>/compare/<int:number>/",
+                wrap(self.compare),
+                name="reliable_effects_report_compare",
+            ),
             *super().get_urls(),
         ]
 
@@ -125,6 +132,11 @@ class ReportAdmin(ReadOnlyAdmin):
             raise Http404(str(error)) from error
         return report_response(request, known, **arguments)
 
+    @method_decorator(require_GET)
+    def compare(self, request: HttpRequest, pk: str, number: int) -> HttpResponse:
+        """A version and the one before; for whom may read both."""
+        return compare(self, request, self._row(request, pk), number)
+
     def _row(self, request: HttpRequest, pk: str) -> Report:
         if not self.has_view_permission(request):
             raise PermissionDenied
@@ -172,8 +184,36 @@ class ReportAdmin(ReadOnlyAdmin):
         if delivery is None:
             return looks.NOTHING
         tries = Attempt.objects.using(delivery._state.db).filter(delivery=delivery)
-        worst = tries.order_by("-pk").first()
-        return looks.pre(f"{worst.exception_type}: {worst.message}") if worst else looks.NOTHING
+        latest = tries.order_by("-pk").first()
+        if latest is None:
+            return looks.NOTHING
+        told = f"{latest.exception_type}: {latest.message}" if latest.exception_type else ""
+        return format_html(
+            "Attempt {} {}, {}{}",
+            latest.number, latest.get_outcome_display(), looks.moment(latest.ended_at),
+            looks.pre(told) if told else "",
+        )  # fmt: skip
+
+    @admin.display(description="how far it is")
+    def how_far(self, row: Report) -> str:
+        if last_build(row).standing is not Standing.BUILDING:
+            return looks.NOTHING
+        versions = row.versions.filter(number=row.asked, state=VersionState.BUILDING)
+        version = versions.order_by("-pk").first()
+        if version is None:
+            return "It waits for a worker."
+        told = (
+            f"{version.rows:,} rows, {filesizeformat(version.size)},"
+            f" begun {spoken(row.read_at - version.started_at)} ago"
+        )
+        before = row.current.rows if row.current is not None else 0
+        if not before:
+            return told
+        return format_html(
+            '<progress class="re-progress" max="{}" value="{}" aria-label="Rows, of those of the'
+            ' last version"></progress> {}; the last version has {} rows',
+            before, min(version.rows, before), told, f"{before:,}",
+        )  # fmt: skip
 
     @admin.display(description="its delivery")
     def delivery(self, row: Report) -> str:
@@ -183,8 +223,22 @@ class ReportAdmin(ReadOnlyAdmin):
     @admin.display(description="versions")
     def versions(self, row: Report) -> str:
         newest = row.versions.order_by("-number", "-pk")[:_SHOWN]
-        heads = ("build", "state", "data of", "took", "rows", "size", "SHA-256")
-        return looks.table(heads, [_told(version) for version in newest])
+        heads = ("build", "state", "data of", "took", "rows", "size", "SHA-256", "compare")
+        shown = list(newest)
+        ready = [version.number for version in shown if version.state == VersionState.READY]
+        cells = [(*_told(version), self._comparison(row, version, ready)) for version in shown]
+        return looks.table(heads, cells)
+
+    def _comparison(self, row: Report, version: ReportVersion, ready: list[int]) -> str:
+        if version.state != VersionState.READY or version.number <= min(ready):
+            return looks.NOTHING
+        address = reverse(
+            "admin:reliable_effects_report_compare",
+            args=[row.pk, version.number],
+            current_app=self._site,
+        )
+        before = max(number for number in ready if number < version.number)
+        return format_html('<a href="{}">with build {}</a>', address, before)
 
     @admin.display(description="downloads")
     def downloads(self, row: Report) -> str:
@@ -194,12 +248,11 @@ class ReportAdmin(ReadOnlyAdmin):
 
 
 def _told(version: ReportVersion) -> tuple[Any, ...]:
-    took = version.finished_at - version.started_at if version.finished_at else None
     return (
         version.number,
         VersionState(version.state).label,
         looks.instant(version.started_at),
-        spoken(took) if took is not None else looks.NOTHING,
+        took(version),
         version.rows,
         filesizeformat(version.size),
         version.sha256[:12],

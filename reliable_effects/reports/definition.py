@@ -8,6 +8,7 @@ set aside and redriven like any other.
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -27,6 +28,8 @@ from .parameters import Parameters, identity_of
 
 _LONGEST = timedelta(hours=6)
 _TIMEOUT = timedelta(minutes=5)
+_EXTENSION = re.compile(r"[a-z0-9][a-z0-9._-]{0,15}", re.ASCII)
+_CONTENT_TYPE = re.compile(r"(?=.{3,100}\Z)[\w.+-]+/[\w.+-]+(; ?[\w=.+-]+)*", re.ASCII)
 
 
 Allowed = Callable[..., bool]
@@ -67,6 +70,20 @@ class ReportDefinition:
         # What is kept is what is saved, under a name that says so: a Content-Encoding would have
         # some clients unpack it and others keep it packed, under one name.
         return "application/gzip" if self.gzip else self.format.content_type
+
+    def may_read(self, user: Any, arguments: Mapping[str, Any]) -> bool:
+        """
+        As `allowed=` says.
+
+        Raises:
+            TypeError: it said neither yes nor no: a coroutine or an object is true, whoever asks.
+        """
+        answer = self.allowed(user, **arguments)
+        if answer and answer is not True:
+            raise TypeError(
+                f"Report {self.name!r}: allowed= answered {answer!r:.100}; give True or False."
+            )
+        return bool(answer)
 
     def identity(self, canonical: Mapping[str, Any]) -> str:
         return identity_of(self.effect.identity, self.schema, canonical)
@@ -131,9 +148,11 @@ def report(
     _check_spans(name, fresh_for, stale_for, every, longest)
     if not callable(allowed):
         raise TypeError(f"Report {name!r}: allowed={allowed!r}; give (user, **parameters) -> bool.")
+    refuse_deferred(f"Report {name!r}: allowed=", allowed)
     if isinstance(keep, bool) or not isinstance(keep, int) or keep < 1:
         raise ValueError(f"Report {name!r}: keep={keep!r}; the one that is served is 1.")
     chosen = format or CSV()
+    _check_format(name, chosen)
     place = declared_at(1)
 
     def declare(function: Callable[..., Any]) -> ReportDefinition:
@@ -209,6 +228,19 @@ class _Builds:
 def _of(known: Effect[Any, Any] | None) -> ReportDefinition | None:
     function = known.function if known is not None else None
     return function.declared if isinstance(function, _Builds) else None
+
+
+def _check_format(name: str, chosen: Format) -> None:
+    """What it says stands in keys, in columns and in headers."""
+    for option, text, shape in (
+        ("extension", chosen.extension, _EXTENSION),
+        ("content_type", chosen.content_type, _CONTENT_TYPE),
+    ):
+        if not isinstance(text, str) or not shape.fullmatch(text):
+            raise ValueError(
+                f"Report {name!r}: format= has the {option} {text!r};"
+                " give them as in File('pdf', 'application/pdf')."
+            )
 
 
 def _check_spans(

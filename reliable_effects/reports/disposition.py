@@ -7,16 +7,17 @@ import unicodedata
 
 from django.utils.http import content_disposition_header
 
-_LONGEST = 150  # characters; some systems keep 255 bytes of a name
-# What parts paths or ends headers, and what Windows refuses.
-_UNSAFE = re.compile(r'[\x00-\x1f\x7f"*/:<>?\\|]+')
+_LONGEST = 200  # bytes as UTF-8; file systems keep 255 of a name, its extension included
+# What parts paths, ends lines or headers, and what Windows refuses.
+_UNSAFE = re.compile(r'[\x00-\x1f\x7f-\x9f"*/:<>?\\|\u2028\u2029]+')
 
 
 def safe_name(text: str, extension: str) -> str:
     """*text* as a file's name, with *extension*; "report" where nothing of it can stand."""
     # Letters that turn the line around make "gpj.exe" of "exe.jpg".
-    shown = "".join(c for c in text if unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Co"))
-    name = _UNSAFE.sub("-", shown).strip(" .-")[:_LONGEST].rstrip(" .")
+    shown = "".join(c for c in text if unicodedata.category(c) not in ("Cf", "Cs", "Co"))
+    name = _UNSAFE.sub("-", shown).strip(" .-")
+    name = name.encode()[:_LONGEST].decode(errors="ignore").rstrip(" .")
     return f"{name or 'report'}.{extension}"
 
 

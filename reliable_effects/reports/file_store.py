@@ -63,6 +63,12 @@ class FileReportStore:
     ) -> None:  # a store's
         """None: whoever serves files from a directory asks nobody's permission."""
 
+    def exists(self, key: str) -> bool:
+        if self._path(key).exists():
+            return True
+        self.location.stat()  # raises where it is gone as a whole: a share that is not mounted
+        return False
+
     def delete(self, key: str) -> None:
         path = self._path(key)
         _part(path).unlink(missing_ok=True)

@@ -77,10 +77,16 @@ class ReportVersion(models.Model):
     started_at = models.DateTimeField(db_default=DbNow(), help_text="what it tells is of then")
     finished_at = models.DateTimeField(null=True, blank=True)
     doomed_at = models.DateTimeField(null=True, blank=True)
+    looked_at = models.DateTimeField(
+        db_default=DbNow(), editable=False, help_text="whether its blob is there"
+    )
 
     class Meta:
         app_label = "reliable_effects"
-        indexes = [models.Index(fields=["state", "id"], name="re_report_version_state")]
+        indexes = [
+            models.Index(fields=["state", "id"], name="re_report_version_state"),
+            models.Index(fields=["state", "looked_at"], name="re_report_version_looked"),
+        ]
         default_permissions = ("view",)
 
     def __str__(self) -> str:
@@ -96,7 +102,7 @@ class ReportDownload(models.Model):
     sha256 = models.CharField(max_length=64)
     user_pk = models.CharField(max_length=200, blank=True)
     user = models.CharField(max_length=200, blank=True, help_text="as they were called then")
-    how = models.CharField(max_length=10, help_text="redirect or stream")
+    how = models.CharField(max_length=10, help_text="redirect, stream or compare")
     at = models.DateTimeField(db_default=DbNow())
 
     class Meta:

@@ -21,6 +21,8 @@ from ..exceptions import BadPayload
 
 _PLAIN = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
+_OURS = ("user", "serve")
+
 
 class Parameters:
     """What one report's function takes, from its annotations."""
@@ -39,6 +41,11 @@ class Parameters:
                 raise TypeError(
                     f"Report {report!r}: its parameter {parameter.name!r} has no type of its own."
                     f" Write `{parameter.name}: int`, or str, date, UUID …"
+                )
+            if parameter.name in _OURS:
+                raise TypeError(
+                    f"Report {report!r}: its parameter {parameter.name!r} would be taken for ours"
+                    f" in allowed(user, …) or report_response(…, serve=…). Call it something else."
                 )
             self.names.append(parameter.name)
         self.required = [p.name for p in self._declared() if p.default is p.empty]

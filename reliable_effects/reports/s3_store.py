@@ -151,13 +151,29 @@ class S3ReportStore:
         )
         return address
 
+    def exists(self, key: str) -> bool:
+        return self._is_there(key, self._client(config=self._quick))
+
+    def _is_there(self, key: str, client: Any) -> bool:
+        try:
+            client.head_object(**self._named(key))
+        except ClientError as error:
+            if _code(error) not in _MISSING:
+                raise
+            client.head_bucket(Bucket=self.bucket)  # a HEAD tells not which of the two is missing
+            return False
+        return True
+
     def delete(self, key: str) -> None:
         client, named = self._client(config=self._quick), self._named(key)
+        self._abort_all(client, named)
+        client.delete_object(**named)
+
+    def _abort_all(self, client: Any, named: Mapping[str, str], but: str = "") -> None:
         uploads = client.list_multipart_uploads(Bucket=self.bucket, Prefix=named["Key"])
         for upload in uploads.get("Uploads", ()):
-            if upload["Key"] == named["Key"]:
+            if upload["Key"] == named["Key"] and upload["UploadId"] != but:
                 client.abort_multipart_upload(**named, UploadId=upload["UploadId"])
-        client.delete_object(**named)
 
     def _put_at_once(self, key: str, body: bytes, whole: Mapping[str, Any], mark: str) -> str:
         try:
@@ -173,10 +189,14 @@ class S3ReportStore:
         self, key: str, parts: Iterable[bytes], whole: Mapping[str, Any], mark: str
     ) -> str:
         client, named = self._client(), self._named(key)
-        upload = {**named, "UploadId": client.create_multipart_upload(**whole)["UploadId"]}
+        begun = client.create_multipart_upload(**whole)
+        upload = {**named, "UploadId": begun["UploadId"]}
         done: list[dict[str, Any]] = []
         customer_key = {n: v for n, v in self._extra.items() if n.startswith("SSECustomer")}
         try:
+            if begun["ResponseMetadata"].get("RetryAttempts"):
+                # A try whose answer was lost has begun another one, that nobody knows the id of.
+                self._abort_all(client, named, but=begun["UploadId"])
             for number, part in enumerate(parts, 1):
                 if number > _MOST_PARTS:
                     raise ValueError(f"A report has more than {_MOST_PARTS * _PART} bytes.")  # noqa: TRY301  # aborted below
@@ -189,6 +209,9 @@ class S3ReportStore:
                 )
                 self._compare(key, answer["ETag"], part)
                 done.append({"PartNumber": number, "ETag": answer["ETag"]})
+            # Some servers (Ceph 16) keep the condition for whole objects only, and overwrite here.
+            if self._is_there(key, client):
+                raise BlobExists(key)  # noqa: TRY301  # aborted below
             try:
                 answer = self._client(config=self._patient).complete_multipart_upload(
                     **upload, **self._once, MultipartUpload={"Parts": done}

@@ -10,20 +10,20 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any, Literal
 
-from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.cache import get_conditional_response
 from django.utils.http import http_date, quote_etag
 
-from ..clock import DbNow
 from ..conf import settings
 from ..exceptions import BlobMissing
 from .asking import Standing, age_of, ask, is_fresh, is_servable, last_build
+from .body import AsyncBody, Body
 from .definition import ReportDefinition
 from .disposition import attachment, safe_name
+from .losing import give_up
 from .models import Report, ReportDownload, ReportVersion, VersionState
-from .stores import Stored, Verified, store
+from .stores import store
 
 Serve = Literal["auto", "stream"]
 
@@ -51,32 +51,33 @@ def report_response(
     """
     canonical = report.parameters.canonical(parameters)
     arguments = report.parameters.restored(canonical)
-    user = getattr(request, "user", None)
-    if not report.allowed(user, **arguments):
+    if not report.may_read(getattr(request, "user", None), arguments):
         raise Http404("No such report.")
-    row = report.row_of(canonical)
-    if not is_fresh(report, row):
-        ask(report, row)
-    if row.current is None or not is_servable(report, row):
-        return _not_yet(row)
-    return _served(request, report, row, arguments, serve)
+    while True:
+        row = report.row_of(canonical)
+        if not is_fresh(report, row):
+            ask(report, row)
+        if row.current is None or not is_servable(report, row):
+            return _not_yet(row)
+        try:
+            filename = _filename(report, arguments, row.current)
+            return _served(request, row, row.current, filename=filename, serve=serve)
+        except BlobMissing:
+            # The one before takes its place, if there is one; each turn gives one up.
+            give_up(row, row.current)
 
 
 def _served(
     request: HttpRequest,
-    report: ReportDefinition,
     row: Report,
-    arguments: dict[str, Any],
+    version: ReportVersion,
+    *,
+    filename: str,
     serve: Serve,
 ) -> HttpResponseBase:
-    version = row.current
-    assert version is not None  # noqa: S101  # the caller's question
     answered = _not_modified(request, version)
     if answered is not None:
         return _with_headers(answered, row, version)
-    title = report.title(**arguments) if report.title is not None else report.name
-    day = version.started_at.strftime("%Y-%m-%d")
-    filename = safe_name(f"{title} {day}", version.extension)
     if request.method == "HEAD":
         return _with_headers(_described(HttpResponse(), version, filename), row, version)
     lifetime = settings().report_url_lifetime
@@ -86,19 +87,25 @@ def _served(
             version.key, expires=lifetime, filename=filename, content_type=version.content_type
         )
     if address is not None:
-        _note(request, row, version, "redirect")
+        note(request, row, version, "redirect")
         # Not HttpResponseRedirect: its __repr__, which logs and error pages show, has the address.
         return _with_headers(_Redirect(address), row, version, store_it=False)
+    body = Body(row, version, store().open_range(version.key))
     try:
-        opened = store().open_range(version.key)
-    except BlobMissing:
-        _give_up(row, version)
-        ask(report, row)
-        return _not_yet(row)
-    _note(request, row, version, "stream")
-    expected = Stored(version.size, version.sha256)
-    body = StreamingHttpResponse(Verified(version.key, opened, expected))
-    return _with_headers(_described(body, version, filename), row, version)
+        note(request, row, version, "stream")
+    except BaseException:
+        body.close()
+        raise
+    is_asgi = hasattr(request, "scope")  # asked so, since REST framework's requests wrap Django's
+    response = StreamingHttpResponse(AsyncBody(body) if is_asgi else body)
+    response["Accept-Ranges"] = "none"  # what is checked on the way is the whole
+    return _with_headers(_described(response, version, filename), row, version)
+
+
+def _filename(report: ReportDefinition, arguments: dict[str, Any], version: ReportVersion) -> str:
+    title = report.title(**arguments) if report.title is not None else report.name
+    day = version.started_at.strftime("%Y-%m-%d")
+    return safe_name(f"{title} {day}", version.extension)
 
 
 class _Redirect(HttpResponse):
@@ -162,7 +169,8 @@ def _not_yet(row: Report) -> HttpResponse:
     return response
 
 
-def _note(request: HttpRequest, row: Report, version: ReportVersion, how: str) -> None:
+def note(request: HttpRequest, row: Report, version: ReportVersion, how: str) -> None:
+    """Write down that this request's user was given *version*."""
     user: Any = getattr(request, "user", None)
     known = user is not None and user.is_authenticated
     ReportDownload.objects.using(row._state.db).create(
@@ -173,14 +181,3 @@ def _note(request: HttpRequest, row: Report, version: ReportVersion, how: str) -
         user=user.get_username()[:200] if known else "",
         how=how,
     )
-
-
-def _give_up(row: Report, version: ReportVersion) -> None:
-    """The store has lost it, or a restored database names what was deleted since."""
-    using = row._state.db
-    with transaction.atomic(using=using):
-        Report.objects.using(using).filter(pk=row.pk, current=version).update(current=None)
-        ReportVersion.objects.using(using).filter(pk=version.pk, state=VersionState.READY).update(
-            state=VersionState.DOOMED, doomed_at=DbNow()
-        )
-    row.current = None

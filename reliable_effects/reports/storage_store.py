@@ -70,5 +70,8 @@ class DjangoStorageReportStore:
     ) -> str | None:
         return self.storage.url(checked_key(key)) if self.signed_urls else None
 
+    def exists(self, key: str) -> bool:
+        return self.storage.exists(checked_key(key))
+
     def delete(self, key: str) -> None:
         self.storage.delete(checked_key(key))

@@ -1,5 +1,5 @@
 """
-Where blobs are kept: four verbs that every store has, and the one that the settings name.
+Where blobs are kept: five verbs that every store has, and the one that the settings name.
 
 In: a key of our own making and bytes as they come. Out: what was kept, counted by us. A key is
 written once and never overwritten, so whoever reads a blob reads one from beginning to end.
@@ -68,6 +68,14 @@ class ReportStore(Protocol):
 
     def url(self, key: str, *, expires: timedelta, filename: str, content_type: str) -> str | None:
         """An address that anybody may read until it *expires*; None where there is no such thing."""
+        ...
+
+    def exists(self, key: str) -> bool:
+        """
+        Whether a blob is there, quickly: a sweep asks.
+
+        Raises whatever it likes where the store itself is not there; that is no answer.
+        """
         ...
 
     def delete(self, key: str) -> None:

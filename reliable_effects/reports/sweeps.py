@@ -23,6 +23,7 @@ from ..outbox.reconnect import mend
 from ..outbox.sweeps import add
 from .asking import Standing, ask, last_build
 from .definition import ReportDefinition, definitions
+from .losing import look
 from .models import (
     Report,
     ReportDownload,
@@ -93,12 +94,13 @@ def _is_due(row: Report, every: timedelta) -> bool:
 
 
 def tidy(using: str, _turn: Turn) -> Swept:
-    """Doom what a dead build left, delete what is doomed, and forget old downloads."""
+    """Doom what a dead build left, delete what is doomed, miss what is gone, forget old downloads."""
     swept = Swept()
     if using != where_reports_are():
         return swept
     _doom_orphans(using, swept)
     _delete(using, monotonic() + _BOUND, swept)
+    look(using, monotonic() + _BOUND, swept)
     old = ReportDownload.objects.using(using).filter(
         at__lt=DbNow() - settings().report_download_retention
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Callable, Iterator
 from datetime import date, timedelta
 from typing import Any
@@ -26,16 +27,28 @@ from reliable_effects.reports import (
 from reliable_effects.reports.models import Report
 from reliable_effects.testing import run_effects
 from tests.forgetting import forget_rows
+from tests.services import Ceph
 
+from .bucket import Bucket
 from .moto import Moto
 
 _numbers = itertools.count(1)
 
 
+# `make s3-real`. What moto does not check is not asked of it.
+IS_REAL = os.environ.get("TEST_S3") == "ceph"
+collect_ignore = [] if IS_REAL else ["test_real_s3.py"]
+
+
 @pytest.fixture(scope="session")
-def moto() -> Iterator[Moto]:
+def bucket() -> Iterator[Bucket]:
+    """Of moto's server, or of Ceph's."""
+    if IS_REAL:
+        with Ceph() as ceph:
+            yield Bucket(ceph.port, ceph.access_key, ceph.secret_key)
+        return
     server = Moto().start()
-    yield server
+    yield server.bucket
     server.stop()
 
 
@@ -46,7 +59,7 @@ def store(request: pytest.FixtureRequest, tmp_path, settings) -> ReportStore:
         case "files":
             return FileReportStore(location=tmp_path)
         case "s3":
-            return request.getfixturevalue("moto").store()
+            return request.getfixturevalue("bucket").store()
         case "storage":
             backend = "django.core.files.storage.FileSystemStorage"
             options = {"location": str(tmp_path)}

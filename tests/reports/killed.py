@@ -1,13 +1,14 @@
 """
-A worker that is killed while it builds a report: `python -m tests.reports.killed PLACE FOLDER ID`.
+A worker that is killed while it builds: `python -m tests.reports.killed PLACE STORE ID`.
 
 It delivers one delivery of the test's database and kills itself, with SIGKILL, at the PLACE:
-"streaming", "kept" (the blob is whole, nothing points to it), or "served" (the pointer stands, and
+"streaming" (into the STORE, as JSON says it), "kept" (the blob is whole, nothing points to it), or "served" (the pointer stands, and
 the delivery is not completed).
 """
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -23,7 +24,7 @@ def rows() -> Iterator[dict[str, int]]:
     for number in range(100_000):
         if number == 90_000:
             die("streaming")
-        yield {"number": number}
+        yield {"number": number, "text": "x" * 200}  # twenty megabytes: parts of S3 are kept
 
 
 def die(place: str) -> None:
@@ -42,20 +43,20 @@ def main() -> None:
 
     django.setup()
     from django.test.utils import override_settings  # noqa: PLC0415
+    from django.utils.module_loading import import_string  # noqa: PLC0415
 
     from reliable_effects.outbox.deliver import deliver  # noqa: PLC0415
-    from reliable_effects.reports import (  # noqa: PLC0415
-        FileReportStore,
-        stores,
-    )
+    from reliable_effects.reports import stores  # noqa: PLC0415
 
-    class DyingStore(FileReportStore):
+    globals()["DIE_AT"], named, delivery = sys.argv[1:]
+    ours = json.loads(named)
+
+    class DyingStore(import_string(ours["BACKEND"])):
         def put(self, *arguments: Any, **options: Any) -> stores.Stored:
             stored = super().put(*arguments, **options)
             die("kept")
             return stored
 
-    globals()["DIE_AT"], folder, delivery = sys.argv[1:]
     stores.DyingStore = DyingStore  # type: ignore[attr-defined]  # to be found by its path
     declared = declare()
     build = declared.effect.function
@@ -65,8 +66,7 @@ def main() -> None:
         die("served")
 
     declared.effect.function = build_and_die
-    path = "reliable_effects.reports.stores.DyingStore"
-    ours = {"BACKEND": path, "OPTIONS": {"location": folder}}
+    ours["BACKEND"] = "reliable_effects.reports.stores.DyingStore"
     with override_settings(RELIABLE_EFFECTS={"TRANSPORT": "none", "REPORT_STORE": ours}):
         deliver("default", [int(delivery)])
 

@@ -56,12 +56,12 @@ def served(make_report, may_read):
 
 
 @pytest.fixture
-def in_s3(served, moto, settings):
+def in_s3(served, bucket, settings):
     settings.RELIABLE_EFFECTS = {
         **settings.RELIABLE_EFFECTS,
         "REPORT_STORE": {
             "BACKEND": "reliable_effects.reports.s3_store.S3ReportStore",
-            "OPTIONS": moto.options(),
+            "OPTIONS": bucket.options(),
         },
     }
     return served

@@ -7,6 +7,7 @@ restart, freeze, thaw, url and port; brokers have wipe. `Proxy` makes the networ
 
 from __future__ import annotations
 
+from tests.services.ceph import Ceph
 from tests.services.mariadb import MariaDB
 from tests.services.postgres import Postgres
 from tests.services.proxy import Proxy
@@ -15,6 +16,7 @@ from tests.services.redis import Redis
 from tests.services.server import Given, Missing, Server, free_port, obtain
 
 __all__ = [
+    "Ceph",
     "Given",
     "MariaDB",
     "Missing",

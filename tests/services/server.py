@@ -33,7 +33,7 @@ class Missing(Exception):
     def __init__(self, program: str, server: type[Server]) -> None:
         self.program = program
         super().__init__(
-            f"{program} was not found. `make services` installs it on Debian and Ubuntu; elsewhere"
+            f"{program} was not found. `{server.installed_by}` gets it on Debian and Ubuntu; elsewhere"
             f" start {server.service} from compose.yaml and set {server.variable}."
         )
 
@@ -41,6 +41,7 @@ class Missing(Exception):
 class Server:
     service: ClassVar[str]  # its name in compose.yaml
     variable: ClassVar[str]  # the environment variable that names a server to use instead
+    installed_by: ClassVar[str] = "make services"
     folders: ClassVar[tuple[str, ...]] = ()  # where its programs are if not on PATH; globs
     ready_within: ClassVar[float] = 60  # seconds; a first start on a loaded machine
     stop_with: ClassVar[signal.Signals] = signal.SIGTERM
