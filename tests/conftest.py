@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
-from django.db import OperationalError, connection, connections
+from django.db import Error, OperationalError, connection, connections
 from django.test import SimpleTestCase
 
 from tests.faults.evidence import (
@@ -19,6 +19,7 @@ from tests.faults.evidence import (
     pytest_configure,
     pytest_runtest_makereport,
 )
+from tests.shop.management.commands import flush
 from tests.services import Given, Missing, Postgres, RabbitMQ, Redis, Server, obtain
 from tests.waiting import eventually
 
@@ -77,6 +78,10 @@ def django_db_setup(
     django_db_blocker,
 ) -> Iterator[None]:
     """At the end nobody else uses the databases: a worker may need a moment to be gone."""
+    with django_db_blocker.unblock():
+        for alias in connections:
+            with suppress(Error):  # no test asks for this database, so it was not made
+                flush.remember(alias)
     yield
     if request.config.getoption("reuse_db"):
         return
