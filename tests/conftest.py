@@ -19,8 +19,8 @@ from tests.faults.evidence import (
     pytest_configure,
     pytest_runtest_makereport,
 )
-from tests.shop.management.commands import flush
 from tests.services import Given, Missing, Postgres, RabbitMQ, Redis, Server, obtain
+from tests.shop.management.commands import flush
 from tests.waiting import eventually
 
 __all__ = ["evidence", "pytest_configure", "pytest_runtest_makereport"]  # for pytest
@@ -115,12 +115,16 @@ def _servers_survive_each_test() -> Iterator[None]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """On a second database, only what differs there: the rest is in the first run (tests/run.py)."""
+    """Of several runs (tests/run.py), one has what is the same on each database: "only" that."""
     deselect_what_takes_long(config, items)
-    if os.environ.get("TEST_DATABASE_FREE") == "no":
-        chosen = [item for item in items if _uses_a_database(item) and not _wants_only_one(item)]
-        config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
-        items[:] = chosen
+    if wanted := os.environ.get("TEST_DATABASE_FREE"):
+        left_out = [item for item in items if _differs(item) != (wanted == "no")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if _differs(item) == (wanted == "no")]
+
+
+def _differs(item: pytest.Item) -> bool:
+    return _uses_a_database(item) and not _wants_only_one(item)
 
 
 def _uses_a_database(item: pytest.Item) -> bool:

@@ -64,4 +64,6 @@ def _touched(connection: BaseDatabaseWrapper) -> list[str]:
             return [name for (name,) in cursor.fetchall()]
         quoted = map(connection.ops.quote_name, tables)
         cursor.execute("SELECT " + ", ".join(f"EXISTS(SELECT 1 FROM {name})" for name in quoted))
-        return [table for table, is_there in zip(tables, cursor.fetchone(), strict=True) if is_there]
+        return [
+            table for table, is_there in zip(tables, cursor.fetchone(), strict=True) if is_there
+        ]
