@@ -12,6 +12,7 @@ import pytest
 from django.db import Error, OperationalError, connection, connections
 from django.test import SimpleTestCase
 
+from tests.durations import pytest_runtest_logreport, pytest_sessionfinish
 from tests.faults.evidence import (
     IS_FULL,
     deselect_what_takes_long,
@@ -23,7 +24,13 @@ from tests.services import Given, Missing, Postgres, RabbitMQ, Redis, Server, ob
 from tests.shop.management.commands import flush
 from tests.waiting import eventually
 
-__all__ = ["evidence", "pytest_configure", "pytest_runtest_makereport"]  # for pytest
+__all__ = [  # for pytest
+    "evidence",
+    "pytest_configure",
+    "pytest_runtest_logreport",
+    "pytest_runtest_makereport",
+    "pytest_sessionfinish",
+]
 
 _GAP = "service: "  # how the reason of a skip begins where a program is missing
 

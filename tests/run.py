@@ -20,6 +20,7 @@ from tempfile import TemporaryDirectory
 from typing import Self
 from urllib.parse import urlsplit
 
+from tests.durations import slowest
 from tests.services import MariaDB, Missing, Postgres, obtain
 
 _PAUSE = 0.2  # seconds between two looks at what pytest has said
@@ -53,6 +54,10 @@ def main(arguments: list[str]) -> int:
         # All at once, since most tests wait for other processes; shown one after the other.
         for run in runs:
             run.show()
+        if not arguments:
+            print()
+            for line in slowest({run.name: run.durations for run in runs}):
+                print(f"SLOW {line}")
         return _report(runs, gaps)
 
 
@@ -99,6 +104,7 @@ class Run:
     def __init__(self, name: str, folder: Path, arguments: list[str], **environment: str) -> None:
         self.name = name
         self._gaps = folder / f"{name}.gaps"
+        self.durations = folder / f"{name}.durations"  # written at its end
         self._output = folder / f"{name}.output"
         command = [sys.executable, "-u", "-m", "pytest", *arguments]
         if sys.stdout.isatty():
@@ -107,7 +113,9 @@ class Run:
             self._process = subprocess.Popen(
                 command,
                 cwd=Path(__file__).parents[1],
-                env=os.environ | environment | {"TEST_GAPS": str(self._gaps)},
+                env=os.environ
+                | environment
+                | {"TEST_GAPS": str(self._gaps), "TEST_DURATIONS": str(self.durations)},
                 stdout=output,
             )
 
