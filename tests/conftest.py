@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
-from django.db import OperationalError, connection, connections
+from django.db import Error, OperationalError, connection, connections
 from django.test import SimpleTestCase
 
+from tests.durations import pytest_runtest_logreport, pytest_sessionfinish
 from tests.faults.evidence import (
     IS_FULL,
     deselect_what_takes_long,
@@ -20,9 +21,16 @@ from tests.faults.evidence import (
     pytest_runtest_makereport,
 )
 from tests.services import Given, Missing, Postgres, RabbitMQ, Redis, Server, obtain
+from tests.shop.management.commands import flush
 from tests.waiting import eventually
 
-__all__ = ["evidence", "pytest_configure", "pytest_runtest_makereport"]  # for pytest
+__all__ = [  # for pytest
+    "evidence",
+    "pytest_configure",
+    "pytest_runtest_logreport",
+    "pytest_runtest_makereport",
+    "pytest_sessionfinish",
+]
 
 _GAP = "service: "  # how the reason of a skip begins where a program is missing
 
@@ -77,6 +85,10 @@ def django_db_setup(
     django_db_blocker,
 ) -> Iterator[None]:
     """At the end nobody else uses the databases: a worker may need a moment to be gone."""
+    with django_db_blocker.unblock():
+        for alias in connections:
+            with suppress(Error):  # no test asks for this database, so it was not made
+                flush.remember(alias)
     yield
     if request.config.getoption("reuse_db"):
         return
@@ -110,12 +122,16 @@ def _servers_survive_each_test() -> Iterator[None]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """On a second database, only what differs there: the rest is in the first run (tests/run.py)."""
+    """Of several runs (tests/run.py), one has what is the same on each database: "only" that."""
     deselect_what_takes_long(config, items)
-    if os.environ.get("TEST_DATABASE_FREE") == "no":
-        chosen = [item for item in items if _uses_a_database(item) and not _wants_only_one(item)]
-        config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
-        items[:] = chosen
+    if wanted := os.environ.get("TEST_DATABASE_FREE"):
+        left_out = [item for item in items if _differs(item) != (wanted == "no")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if _differs(item) == (wanted == "no")]
+
+
+def _differs(item: pytest.Item) -> bool:
+    return _uses_a_database(item) and not _wants_only_one(item)
 
 
 def _uses_a_database(item: pytest.Item) -> bool:

@@ -1,6 +1,8 @@
 """
 `make test`: the suite once per database, the example project's, and what was not tested.
 
+What needs no database, or only one, is a run of its own beside them.
+
 TEST_DATABASES names the databases (all three); arguments go to pytest.
 """
 
@@ -16,7 +18,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Self
+from urllib.parse import urlsplit
 
+from tests.durations import slowest
 from tests.services import MariaDB, Missing, Postgres, obtain
 
 _PAUSE = 0.2  # seconds between two looks at what pytest has said
@@ -31,13 +35,18 @@ def main(arguments: list[str]) -> int:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="effects-runs-")))
 
         def start(name: str, arguments: list[str], **environment: str) -> None:
-            if runs:  # what needs no database, or only one, is in the first run
-                environment["TEST_DATABASE_FREE"] = "no"
             runs.append(stack.enter_context(Run(name, folder, arguments, **environment)))
 
-        for database in os.environ.get("TEST_DATABASES", "postgres sqlite mariadb").split():
+        databases = os.environ.get("TEST_DATABASES", "postgres sqlite mariadb").split()
+        for database in databases:
             try:
-                start(database, arguments, **_environment(database))
+                if len(databases) == 1:
+                    start(database, arguments, **_environment(database))
+                    continue
+                if not runs:  # it waits for brokers and workers as long as all the others
+                    once = _environment(database, "_once")
+                    start("once", arguments, TEST_DATABASE_FREE="only", **once)
+                start(database, arguments, TEST_DATABASE_FREE="no", **_environment(database))
             except (Missing, NoDriver) as missing:
                 gaps.append(f"nothing on {database}: {missing}")
         if not arguments:
@@ -45,6 +54,10 @@ def main(arguments: list[str]) -> int:
         # All at once, since most tests wait for other processes; shown one after the other.
         for run in runs:
             run.show()
+        if not arguments:
+            print()
+            for line in slowest({run.name: run.durations for run in runs}):
+                print(f"SLOW {line}")
         return _report(runs, gaps)
 
 
@@ -53,13 +66,22 @@ class NoDriver(Exception):
         super().__init__("mysqlclient is not installed. `make services`, then `make test` again.")
 
 
-def _environment(database: str) -> dict[str, str]:
-    """What a run on *database* is told; its server is started, and ends with this process."""
+def _environment(database: str, suffix: str = "") -> dict[str, str]:
+    """
+    What a run on *database* is told; its server is started, and ends with this process.
+
+    Where the environment names a server, two runs meet there: *suffix* is for their databases.
+    """
     if database == "mariadb" and find_spec("MySQLdb") is None:
         raise NoDriver
     server = _SERVERS.get(database)
-    served = {server.variable: obtain(server).url} if server else {}
+    served = {server.variable: _suffixed(obtain(server).url, suffix)} if server else {}
     return {"TEST_DATABASE": database, **served}
+
+
+def _suffixed(url: str, suffix: str) -> str:
+    parts = urlsplit(url)
+    return parts._replace(path=parts.path + suffix).geturl()
 
 
 def _report(runs: list[Run], gaps: list[str]) -> int:
@@ -69,7 +91,7 @@ def _report(runs: list[Run], gaps: list[str]) -> int:
         print(f"{run.name}: {run.closing_line()}")
     for gap in gaps:
         print(f"NOT TESTED {gap}")
-    is_ok = all(run.passed() for run in runs)
+    is_ok = all(run.passed() for run in runs) and any(run.had_tests() for run in runs)
     if gaps and os.environ.get("REQUIRE_SERVICES") == "1":
         print("REQUIRE_SERVICES=1: what was not tested counts as failed.")
         is_ok = False
@@ -81,8 +103,8 @@ class Run:
 
     def __init__(self, name: str, folder: Path, arguments: list[str], **environment: str) -> None:
         self.name = name
-        self._is_first = "TEST_DATABASE_FREE" not in environment
         self._gaps = folder / f"{name}.gaps"
+        self.durations = folder / f"{name}.durations"  # written at its end
         self._output = folder / f"{name}.output"
         command = [sys.executable, "-u", "-m", "pytest", *arguments]
         if sys.stdout.isatty():
@@ -91,7 +113,9 @@ class Run:
             self._process = subprocess.Popen(
                 command,
                 cwd=Path(__file__).parents[1],
-                env=os.environ | environment | {"TEST_GAPS": str(self._gaps)},
+                env=os.environ
+                | environment
+                | {"TEST_GAPS": str(self._gaps), "TEST_DURATIONS": str(self.durations)},
                 stdout=output,
             )
 
@@ -121,8 +145,10 @@ class Run:
         return self._output.read_text(errors="replace").strip().rpartition("\n")[2]
 
     def passed(self) -> bool:
-        nothing_left = not self._is_first and self._process.returncode == _NO_TESTS
-        return self._process.returncode == 0 or nothing_left
+        return self._process.returncode in (0, _NO_TESTS)
+
+    def had_tests(self) -> bool:
+        return self._process.returncode != _NO_TESTS
 
     def gaps(self) -> list[str]:
         if not self._gaps.exists():
