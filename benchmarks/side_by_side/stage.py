@@ -21,7 +21,7 @@ from .servers import Servers
 from .site import ledger
 
 ROOT = Path(__file__).resolve().parents[2]
-_PATIENCE = 30.0  # seconds that workers are given to end
+_PATIENCE = 15.0  # seconds that workers are given to end
 
 
 class NotRun(Exception):
