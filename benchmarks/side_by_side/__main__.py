@@ -2,7 +2,8 @@
 `make bench`: all works, all contenders; `python -m benchmarks.side_by_side [work …]` some of them.
 
 --size says how much of everything, --only who takes part, --json where the result goes, --table that
-it goes into docs/benchmarks.md too. --render FILE makes the tables of a result that is there already.
+it goes into docs/benchmarks.md too. --render FILE makes the tables of a result that is there already; --contenders writes how each of them
+is set up, without a run.
 """
 
 from __future__ import annotations
@@ -30,6 +31,9 @@ _QUICK_ONLY = ("raw_sql", "ours", "ours_redis", "celery_redis")
 
 def main(arguments: list[str] | None = None) -> int:
     asked = _parser().parse_args(arguments)
+    if asked.contenders:
+        table.write_contenders(PAGE)
+        return 0
     if asked.render is not None:
         table.write(PAGE, json.loads(asked.render.read_text()))
         return 0
@@ -89,6 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("--table", action="store_true", help="write docs/benchmarks.md")
     parser.add_argument("--render", type=Path, metavar="FILE", help="only the tables of a result")
+    parser.add_argument("--contenders", action="store_true", help="only how each is set up")
     return parser
 
 

@@ -71,7 +71,7 @@ class Bench:
     contenders: list[Contender]
     rows: list[Row] = field(default_factory=list)
     not_run: dict[str, str] = field(default_factory=dict)  # "work: contender", and why
-    chance: random.Random = field(default_factory=lambda: random.Random(7))  # noqa: S311
+    chance: random.Random = field(default_factory=lambda: random.Random(7))
 
     def add(self, row: Row) -> None:
         self.rows.append(row)

@@ -68,7 +68,7 @@ class _Client:
         self, rate: float, seconds: float, effects: int, kind: str, seed: int
     ) -> list[tuple[int, float]]:
         """Requests at random moments, *rate* a second: each order, and when it was committed."""
-        chance = random.Random(seed)  # noqa: S311  # the same moments for everybody
+        chance = random.Random(seed)  # the same moments for everybody
         committed = []
         at = time.monotonic()
         until = at + seconds

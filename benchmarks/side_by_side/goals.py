@@ -53,7 +53,9 @@ def stray_of(rows: Rows) -> float:
     return noise([value for row in rows if row.contender == "floor" for value in row.values])
 
 
-def _pairwise(work: str, above: str, below: str, measure: str, times: float = 1.0) -> Callable[[Rows], Value]:
+def _pairwise(
+    work: str, above: str, below: str, measure: str, times: float = 1.0
+) -> Callable[[Rows], Value]:
     """*above* to *times* *below*, from rows whose values were taken in turn."""
 
     def measured(rows: Rows) -> Value:
@@ -68,7 +70,12 @@ def _pairwise(work: str, above: str, below: str, measure: str, times: float = 1.
 
 
 def _against_peers(
-    work: str, measure: str, who: str, best: Callable[[Iterable[float]], float], *, p99: bool = False
+    work: str,
+    measure: str,
+    who: str,
+    best: Callable[[Iterable[float]], float],
+    *,
+    p99: bool = False,
 ) -> Callable[[Rows], Value]:
     """*who* to the best durable peer, or relay, by the median (or the p99) of each."""
 
@@ -151,9 +158,7 @@ def _grown(work: str, measure: str, who: str) -> Callable[[Rows], Value]:
 
 def _above_bare(rows: Rows) -> Value:
     measure = "a worker of 2 processes"
-    ours, bare = (
-        find(rows, "memory", who, measure) for who in ("ours_redis", "celery_redis")
-    )
+    ours, bare = (find(rows, "memory", who, measure) for who in ("ours_redis", "celery_redis"))
     return ours.median - bare.median if ours and bare else None
 
 

@@ -24,7 +24,7 @@ FROM (
     ORDER BY look_at LIMIT %s FOR UPDATE SKIP LOCKED
 ) AS t, reliable_effects_outboxevent AS e, bench_order AS o
 WHERE d.id = t.id AND e.id = t.event_id AND o.id = e.subject_pk::bigint AND o.status = 'placed'
-RETURNING o.id, t.look_at"""
+RETURNING o.id, d.effect, t.look_at"""
 _REST = 0.02  # seconds, when nothing was there
 _FROM_THE_START = 1.0  # seconds between two looks at what lies behind
 
@@ -45,8 +45,8 @@ def main() -> None:
                 if time.monotonic() - looked_at > _FROM_THE_START:
                     low, looked_at = datetime(1970, 1, 1), time.monotonic()  # noqa: DTZ001
                 rows = connection.execute(_TAKE, [queue, low, most]).fetchall()
-                for order, at in rows:
-                    ledger.note(settings.BENCH_LEDGER, order, 0)
+                for order, effect, at in rows:
+                    ledger.note(settings.BENCH_LEDGER, order, int(effect.rpartition("_")[2]))
                     low, worked = at, True
             if not worked:
                 time.sleep(_REST)

@@ -77,8 +77,8 @@ class Stage:
             NotRun: it failed there, or the client is gone.
         """
         stdin, stdout = self._client.stdin, self._client.stdout
-        assert stdin is not None  # noqa: S101  # pipes, above
-        assert stdout is not None  # noqa: S101
+        assert stdin is not None  # pipes, above
+        assert stdout is not None
         try:
             stdin.write(json.dumps({"do": what, **arguments}).encode() + b"\n")
             stdin.flush()

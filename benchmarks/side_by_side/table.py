@@ -6,12 +6,20 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from .contenders import CONTENDERS
+from .contenders import CONTENDERS, Kind
 from .figures import Row
 from .goals import GOALS, measured_text, stray_of
 
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
+_CONTENDERS = "<!-- contenders: begin -->", "<!-- contenders: end -->"
 _TITLES = {one.name: one.title for one in CONTENDERS} | {"floor": "the floor against itself"}
+_KINDS = {
+    Kind.OURS: "[durable](explanation/guarantees.md)",
+    Kind.DURABLE: "durable: rows in the same transaction",
+    Kind.RELAY: "durable as far as the broker",
+    Kind.MESSAGE: "a message after the commit: lost with the process or the broker",
+    Kind.LIMIT: "the limit",
+}
 _BUSY = 1.0  # load of other things, for each core: above that a run says little
 
 
@@ -27,11 +35,30 @@ def write(page: Path, result: Mapping[str, Any]) -> None:
     Raises:
         ValueError: the page has no marks.
     """
+    page.write_text(_between(page, page.read_text(), (BEGIN, END), render(result)))
+    write_contenders(page)
+
+
+def write_contenders(page: Path) -> None:
+    """Put how each contender is set up between its marks, where the page has them."""
     text = page.read_text()
-    if BEGIN not in text or END not in text:
-        raise ValueError(f"{page} has no {BEGIN} and {END}; put them where the tables belong.")
-    before, after = text.partition(BEGIN)[0], text.partition(END)[2]
-    page.write_text(f"{before}{BEGIN}\n\n{render(result)}\n{END}{after}")
+    if _CONTENDERS[0] in text:
+        page.write_text(_between(page, text, _CONTENDERS, contenders()))
+
+
+def _between(page: Path, text: str, marks: tuple[str, str], new: str) -> str:
+    begin, end = marks
+    if begin not in text or end not in text:
+        raise ValueError(f"{page} has no {begin} and {end}; put them where the tables belong.")
+    before, after = text.partition(begin)[0], text.partition(end)[2]
+    return f"{before}{begin}\n\n{new}\n{end}{after}"
+
+
+def contenders() -> str:
+    """How each is set up, and where its docs advise so, as the code has it."""
+    lines = ["| contender | set up | kind |", "|---|---|---|"]
+    lines += [f"| {one.title} | {one.how} | {_KINDS[one.kind]} |" for one in CONTENDERS]
+    return "\n".join(lines) + "\n"
 
 
 def render(result: Mapping[str, Any]) -> str:
@@ -52,16 +79,23 @@ def _about(result: Mapping[str, Any]) -> str:
     postgres = machine.get("postgres", {})
     settings = ", ".join(f"{k} {v}" for k, v in postgres.items() if k != "version")
     busy = float(machine["load_before"].split()[0]) > _BUSY * machine["cores"]
+    made_on = (
+        f"{machine['cores']} cores of {machine['cpu']}, {machine['memory_gb']} GB, Linux"
+        f" {machine['kernel']}, Python {machine['python']}."
+    )
+    load = (
+        f"Load before: {machine['load_before']}; after: {machine['load_after']} (1, 5, 15 minutes)."
+    )
     lines = [
         f"Commit `{machine['commit']}`, {machine['date']}, size *{result['size']}*.",
         f"Command: `{machine['command']}`.",
-        f"{machine['cores']} cores of {machine['cpu']}, {machine['memory_gb']} GB, Linux"
-        f" {machine['kernel']}, Python {machine['python']}.",
-        f"PostgreSQL {postgres.get('version', '–')}: {settings}.",  # noqa: RUF001
+        made_on,
+        f"PostgreSQL {postgres['version']}: {settings}." if postgres else "",
         f"{versions}.",
-        f"Load before: {machine['load_before']}; after: {machine['load_after']} (1, 5, 15 minutes)."
-        + (" **The machine was busy with other work: read ratios only.**" if busy else ""),
+        load,
+        "**The machine was busy with other work: read ratios only.**" if busy else "",
     ]
+    lines = [line for line in lines if line]
     return "\n".join(lines) + "\n"
 
 
@@ -75,12 +109,12 @@ def _goals(rows: list[Row], stray: float) -> str:
         "| work | what | goal | measured | verdict |",
         "|---|---|---|---|---|",
     ]
-    for goal in GOALS:
-        if goal.work in works:
-            lines.append(
-                f"| {goal.work} | {goal.what} | {goal.bound_text()} |"
-                f" {measured_text(goal.measured(rows), goal.unit)} | {goal.verdict(rows, stray)} |"
-            )
+    lines += [
+        f"| {goal.work} | {goal.what} | {goal.bound_text()} |"
+        f" {measured_text(goal.measured(rows), goal.unit)} | {goal.verdict(rows, stray)} |"
+        for goal in GOALS
+        if goal.work in works
+    ]
     return "\n".join(lines) + "\n"
 
 

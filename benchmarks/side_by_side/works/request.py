@@ -88,9 +88,7 @@ def blocks(
     return added
 
 
-def _against_itself(
-    stage: Stage, seconds: float, floors: list[float], added: list[float]
-) -> None:
+def _against_itself(stage: Stage, seconds: float, floors: list[float], added: list[float]) -> None:
     one, other = (
         median(stage.ask("block", effects=0, kind="noop", seconds=seconds)["taken"])
         for _ in range(2)

@@ -42,9 +42,7 @@ def _measure(bench: Bench, stage: Stage) -> None:
 
 def _add(bench: Bench, stage: Stage, when: str, seconds: float, burst: int) -> None:
     before = len(stage.runs())
-    committed = stage.ask(
-        "poisson", rate=_RATE, seconds=seconds, effects=1, kind="noop", seed=1
-    )
+    committed = stage.ask("poisson", rate=_RATE, seconds=seconds, effects=1, kind="noop", seed=1)
     stage.wait_for_runs(before + len(committed), 30)
     began = {run.order: run.at for run in stage.runs()[before:]}
     # Of the last quarter: by then it is as old as it gets.
