@@ -84,6 +84,13 @@ def tell_goals(result: dict[str, Any]) -> None:
             )
 
 
+def _work(name: str) -> str:
+    """Not by `choices`, which on Python 3.11 refuse that none is named."""
+    if name not in WORKS:
+        raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(WORKS)}")
+    return name
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.side_by_side")
     parser.add_argument("works", nargs="*", choices=[*WORKS])

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import datetime
 import os
 import platform
 import subprocess
 import sys
+from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ _ROOT = Path(__file__).resolve().parents[2]
 def about(command: str) -> dict[str, Any]:
     """Before the run: its commit, the machine, and how busy that is already."""
     return {
-        "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "commit": _commit(),
         "command": command,
         "cpu": _cpu(),
@@ -39,8 +40,6 @@ def after(servers: Servers, contenders: list[Contender]) -> dict[str, Any]:
     for one in contenders:
         if not one.why_not():
             versions |= one.versions()
-    from importlib.metadata import version  # noqa: PLC0415
-
     versions["django"] = version("django")
     found: dict[str, Any] = {"load_after": _load(), "versions": dict(sorted(versions.items()))}
     if "postgres" in servers.__dict__:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 
 def database_settings(url: str) -> dict[str, Any]:
@@ -39,4 +39,5 @@ def database_settings(url: str) -> dict[str, Any]:
 
 def on_server(url: str, name: str) -> str:
     """The address of the database *name* on the server of *url*."""
-    return urlsplit(url)._replace(path=f"/{name}").geturl()
+    parts = urlsplit(url)
+    return urlunsplit((parts.scheme, parts.netloc, f"/{name}", parts.query, ""))

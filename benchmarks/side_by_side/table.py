@@ -64,9 +64,9 @@ def contenders() -> str:
 def render(result: Mapping[str, Any]) -> str:
     rows = rows_of(result)
     stray = stray_of(rows)
-    parts = [_about(result), _goals(rows, stray)]
-    for work in dict.fromkeys(row.work for row in rows):
-        parts.append(_table(work, [row for row in rows if row.work == work]))
+    works = dict.fromkeys(row.work for row in rows)
+    tables = [_table(work, [row for row in rows if row.work == work]) for work in works]
+    parts = [_about(result), _goals(rows, stray), *tables]
     if result["not_run"]:
         lines = [f"- {what}: {why}" for what, why in sorted(result["not_run"].items())]
         parts.append("### Not run\n\n" + "\n".join(lines) + "\n")
