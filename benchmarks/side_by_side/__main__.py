@@ -93,7 +93,7 @@ def _work(name: str) -> str:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.side_by_side")
-    parser.add_argument("works", nargs="*", choices=[*WORKS])
+    parser.add_argument("works", nargs="*", metavar="work", type=_work, help=", ".join(WORKS))
     parser.add_argument("--quick", action="store_true", help="under three minutes, for CI")
     parser.add_argument("--size", choices=[*SIZES], default="usual")
     parser.add_argument("--only", nargs="+", choices=[one.name for one in CONTENDERS])
