@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 import time
 from contextlib import ExitStack
@@ -17,9 +18,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from . import machine, table
+from . import expected, machine, table
 from .bench import SIZES, Bench
 from .contenders import CONTENDERS, contender
+from .figures import Row
 from .goals import GOALS, measured_text, stray_of
 from .servers import Servers
 from .works import WORKS
@@ -31,6 +33,8 @@ _QUICK_ONLY = ("raw_sql", "ours", "ours_redis", "celery_redis")
 
 def main(arguments: list[str] | None = None) -> int:
     asked = _parser().parse_args(arguments)
+    # So that servers and workers end with us when a timeout ends us.
+    signal.signal(signal.SIGTERM, _interrupt)
     if asked.contenders:
         table.write_contenders(PAGE)
         return 0
@@ -44,7 +48,12 @@ def main(arguments: list[str] | None = None) -> int:
         asked.json.write_text(json.dumps(result, indent=1))
     if asked.table:
         table.write(PAGE, result)
-    tell_goals(result)
+    rows = table.rows_of(result)
+    tell_goals(rows)
+    for worse in expected.regressions(rows, expected.read()):
+        print(f"WORSE THAN IT WAS  {worse}")  # noqa: T201
+    if asked.expect:
+        expected.write(rows)
     return 0
 
 
@@ -71,8 +80,7 @@ def measure(works: Any, names: Any, size: str) -> dict[str, Any]:
     }
 
 
-def tell_goals(result: dict[str, Any]) -> None:
-    rows = table.rows_of(result)
+def tell_goals(rows: list[Row]) -> None:
     stray = stray_of(rows)
     works = {row.work for row in rows}
     print(f"\nGoals; noise {100 * stray:.0f} %")  # noqa: T201  # a command talks to its caller
@@ -82,6 +90,10 @@ def tell_goals(result: dict[str, Any]) -> None:
                 f"  {goal.verdict(rows, stray):26} {goal.what}: {measured_text(value, goal.unit)}"
                 f" ({goal.bound_text()})"
             )
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def _work(name: str) -> str:
@@ -100,6 +112,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("--table", action="store_true", help="write docs/benchmarks.md")
     parser.add_argument("--render", type=Path, metavar="FILE", help="only the tables of a result")
+    parser.add_argument("--expect", action="store_true", help="later runs are compared with this")
     parser.add_argument("--contenders", action="store_true", help="only how each is set up")
     return parser
 

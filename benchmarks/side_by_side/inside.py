@@ -128,7 +128,7 @@ def table_bytes() -> int:
 
 def prune_everything() -> int:
     """Delete all that ended well, however young; how many rows are left."""
-    known = {**django_settings.RELIABLE_EFFECTS, "RETENTION": timedelta(0)}
+    known = {**django_settings.RELIABLE_EFFECTS, "RETENTION": timedelta(microseconds=1)}
     with override_settings(RELIABLE_EFFECTS=known):
         while (swept := sweeps.sweep(_USING, sweeps.PRUNE, now=True)) and swept.done:
             pass

@@ -44,6 +44,7 @@ class Stage:
         self._folder = folder / f"{self.name}-{database}"
         self._folder.mkdir(parents=True, exist_ok=True)
         self.ledger = self._folder / "ledger"
+        self.ledger.unlink(missing_ok=True)  # of a work before
         self.database_url = self._make_database(database)
         self._environment = {
             **os.environ,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.side_by_side import expected
 from benchmarks.side_by_side.figures import Row
 from benchmarks.side_by_side.goals import GOALS, measured_text, stray_of
 from benchmarks.side_by_side.table import BEGIN, END, contenders, render, rows_of, write
@@ -133,3 +134,29 @@ def test_the_page_says_how_each_contender_is_set_up():
     page = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 
     assert contenders() in page.read_text()
+
+
+@pytest.mark.parametrize(("ours", "is_worse"), [(1.4, False), (1.6, True), (0.5, False)])
+def test_a_ratio_that_has_become_worse_is_told(ours, is_worse):
+    rows = [_row("ours_redis", [ours] * 4), _row("celery_redis", [10.0] * 4)]
+
+    told = expected.regressions(rows, {OURS_TO_CELERY: 0.1})
+
+    assert bool(told) is is_worse
+    assert expected.regressions(rows, {}) == []
+
+
+def test_what_the_noise_explains_is_not_told():
+    rows = [
+        _row("ours_redis", [1.6] * 4),
+        _row("celery_redis", [10.0] * 4),
+        _row("floor", [1.5, 0.7], measure="floor / floor (10)", unit="ratio"),
+    ]
+
+    assert expected.regressions(rows, {OURS_TO_CELERY: 0.1}) == []
+
+
+def test_seconds_and_bytes_are_expected_of_no_machine():
+    rows = [_row("ours", [900.0], work="wal", measure="WAL, from emit to prune", unit="B")]
+
+    assert expected.ratios(rows) == {}

@@ -8,6 +8,7 @@ from ..memory_of import megabytes
 from ..stage import NotRun, Stage
 
 _WORKERS = 2
+_WARM_UP = 100  # deliveries: by then all processes are there
 _LOOKS = 5  # at their memory, after equal numbers of deliveries
 _CHUNK_PATIENCE = 600  # seconds
 _WHO = ("celery_redis", "ours_redis", "ours")
@@ -26,9 +27,12 @@ def _measure(bench: Bench, stage: Stage) -> None:
     part = max(1, bench.size.deliveries // _LOOKS)
     values: list[float] = []
     with stage.workers(_WORKERS):
+        stage.ask("fill", count=_WARM_UP, kind="noop")
+        stage.wait_for_runs(_WARM_UP, _CHUNK_PATIENCE)
         for look in range(1, _LOOKS + 1):
             stage.ask("fill", count=part, kind="noop")
-            if stage.wait_for_runs(part * look, _CHUNK_PATIENCE) < part * look:
+            wanted = _WARM_UP + part * look
+            if stage.wait_for_runs(wanted, _CHUNK_PATIENCE) < wanted:
                 raise NotRun(f"{part} deliveries took longer than {_CHUNK_PATIENCE} s")
             try:
                 values.append(megabytes(stage.worker_pids()))
