@@ -4,7 +4,7 @@ PYTHON := $(VENV)/bin/python
 export VENV
 
 .DEFAULT_GOAL := help
-.PHONY: help demo prove test s3-real proof conformance conformance-peers crash-sweep mutants lint types docs services clean
+.PHONY: help demo prove test s3-real proof conformance conformance-peers crash-sweep mutants bench bench-quick lint types docs services clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-16s %s\n", $$1, $$2}'
@@ -47,6 +47,17 @@ mutants: ## take out each guard of the core in turn, in a copy: a test has to no
 	@scripts/environment test
 	@$(PYTHON) -m tests.faults.mutants $(ARGS)
 
+# Django 6 and some of the peers need Python 3.12.
+bench: ## ours beside its peers and raw SQL, then docs/benchmarks.md (an hour; --size full: hours); ARGS="drain"
+	@VENV=.bench BASE_PYTHON="$${BASE_PYTHON:-$$(command -v python3.13 || command -v python3.12)}" \
+		scripts/environment bench
+	@.bench/bin/python -m benchmarks.side_by_side.peers
+	@.bench/bin/python -m benchmarks.side_by_side --json .bench/result.json --table $(ARGS)
+
+bench-quick: ## ratios of ours to Celery and raw SQL in one short run, against what is expected
+	@scripts/environment test
+	@$(PYTHON) -m benchmarks.side_by_side --quick $(ARGS)
+
 lint: ## style, formatting, and which module may import which
 	@scripts/environment lint
 	@$(PYTHON) -m ruff check .
@@ -66,4 +77,4 @@ services: ## install the servers that the tests start (Debian and Ubuntu)
 	@scripts/services
 
 clean: ## remove the environment and all that was built
-	rm -rf .venv .ceph .demo .nox dist build docs/_build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .bench .ceph .demo .nox dist build docs/_build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
