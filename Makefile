@@ -4,7 +4,7 @@ PYTHON := $(VENV)/bin/python
 export VENV
 
 .DEFAULT_GOAL := help
-.PHONY: help demo prove test s3-real proof conformance conformance-peers crash-sweep mutants bench bench-quick lint types docs services clean
+.PHONY: help demo prove chaos test s3-real proof conformance conformance-peers crash-sweep mutants bench bench-quick lint types docs services clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-16s %s\n", $$1, $$2}'
@@ -16,6 +16,10 @@ demo: ## a shop on a web page: orders, workers, partners, admin; Ctrl-C ends it
 prove: ## the same without a browser: 200 orders while workers and broker are killed, tables truncated
 	@scripts/environment demo
 	@$(PYTHON) -m example_project.prove $(ARGS)
+
+chaos: ## the shop under load while a seeded nemesis breaks all around it; ARGS="--list"; PLANT=all
+	@scripts/environment test
+	@$(PYTHON) -m tests.chaos $(if $(PLANT),--plant $(PLANT)) $(ARGS)
 
 test: ## all tests, once per database; ARGS="-k rollback -x" goes to pytest
 	@scripts/environment test

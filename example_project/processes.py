@@ -43,12 +43,14 @@ class Process:
         *,
         logs: Path,
         environment: Mapping[str, str] | None = None,
+        folder: Path = ROOT,
         ready: Callable[[Process], bool] | None = None,
     ) -> None:
         self.name = name
         self.command = list(command)
         self.log = logs / f"{name}.log"
         self.environment = dict(environment or {})
+        self.folder = folder
         self._ready = ready
         self._log_from = 0
         self._popen: subprocess.Popen[bytes] | None = None
@@ -66,7 +68,7 @@ class Process:
         with self.log.open("ab") as log:
             self._popen = subprocess.Popen(
                 self.command,
-                cwd=ROOT,
+                cwd=self.folder,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.conftest import _served
-from tests.faults.databases.project import Project, connect
+from tests.faults.databases.project import Project
 from tests.services import MariaDB, Postgres, Server
-from tests.waiting import eventually
+from tests.services.disk import Disk, NoDisk
+from tests.services.disk import small_disk as _small_disk
+from tests.services.plain import connect
 
 KIND = os.environ.get("TEST_DATABASE", "sqlite")
 SERVERS: dict[str, type[Server]] = {"postgres": Postgres, "mariadb": MariaDB}
@@ -74,47 +74,13 @@ def as_admin(server: Server, *statements: str) -> None:
             cursor.execute(statement)
 
 
-class Disk:
-    """A small file system of its own."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def fill(self) -> None:
-        """No room is left, whatever is there."""
-        eventually(self._take_what_is_free)
-
-    def free(self) -> None:
-        assert self._resize(_DISK)
-
-    def _take_what_is_free(self) -> bool:
-        """False where some of it was used meanwhile."""
-        disk = os.statvfs(self.path)
-        return self._resize(f"{(disk.f_blocks - disk.f_bfree) * disk.f_frsize // 1024}k")
-
-    def _resize(self, size: str) -> bool:
-        command = ["mount", "-o", f"remount,size={size}", self.path]
-        return subprocess.run(command, capture_output=True, check=False).returncode == 0
-
-
-_DISK = "300m"  # room is taken from memory, as it is used
-
-
 @pytest.fixture
 def small_disk() -> Iterator[Disk]:
-    path = Path(tempfile.mkdtemp(prefix="effects-disk-"))  # pytest's own are for their owner only
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={_DISK},mode=1777", "tmpfs", path],
-        capture_output=True, check=False,
-    )  # fmt: skip
-    if mounted.returncode:
-        path.rmdir()
-        reason = "service: a small disk cannot be mounted here: that wants root"
-        if os.environ.get("REQUIRE_SERVICES") == "1":
-            pytest.fail(reason, pytrace=False)
-        pytest.skip(reason)
-    try:
-        yield Disk(path)
-    finally:
-        subprocess.run(["umount", "--lazy", path], check=True)
-        path.rmdir()
+    with ExitStack() as stack:
+        try:
+            disk = stack.enter_context(_small_disk())
+        except NoDisk as error:
+            if os.environ.get("REQUIRE_SERVICES") == "1":
+                pytest.fail(f"service: {error}", pytrace=False)
+            pytest.skip(f"service: {error}")
+        yield disk

@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 from collections import Counter
@@ -20,10 +19,10 @@ from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from reliable_effects.outbox.states import State
 from tests.faults.outside import Outside
+from tests.services.plain import connect
 from tests.waiting import eventually
 from tests.worker.conftest import Worker, running
 
@@ -169,25 +168,6 @@ class Project:
     def _points(self) -> set[tuple[int, int]]:
         """The writes of an `atomic` effect: by order, how often it was done."""
         return set(self.ask("SELECT order_pk, count(*) FROM shop_ledgerentry GROUP BY order_pk"))
-
-
-def connect(text: str) -> Any:
-    """A plain connection to *text*, a URL; each statement is a transaction."""
-    url = urlsplit(text)
-    match url.scheme:
-        case "sqlite":
-            return sqlite3.connect(url.path, timeout=20, isolation_level=None)
-        case "postgres":
-            import psycopg  # noqa: PLC0415  # not where another database is tested
-
-            return psycopg.connect(text, autocommit=True, connect_timeout=5)
-        case _:
-            import MySQLdb  # noqa: PLC0415  # as above
-
-            return MySQLdb.connect(
-                host=url.hostname, port=url.port, user=url.username, autocommit=True,
-                db=url.path.strip("/"),
-            )  # fmt: skip
 
 
 def cpu_seconds(pids: Sequence[int]) -> float:

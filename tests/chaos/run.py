@@ -1,0 +1,101 @@
+"""One run: load, blows, quiet, judgement."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from tests.chaos.checker import Judgement, judge
+from tests.chaos.client import Load
+from tests.chaos.faults import Fault
+from tests.chaos.history import Blow, History
+from tests.chaos.journal import Journal
+from tests.chaos.nemesis import Nemesis
+from tests.chaos.stage import Stage
+
+DRAIN = 300.0  # seconds at most, when all faults are over
+STUCK = 90.0  # seconds without a new call: longer than any lease, rest, backoff and shifted clock
+QUIET = 3.0  # seconds without a call, before the account is made up
+REST = 2.0  # seconds between two blows, on average
+SOON = 25.0  # the same, where something is known to be wrong
+# Some answers of the payment partner are lost however late its calls come.
+AFTERWARDS = {"*": {}, "payment": {"drop": 0.05}}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    judgement: Judgement
+    blows: list[Blow]
+    came_to_rest: bool
+    seconds: float  # of the load
+
+
+def run(
+    stage: Stage,
+    faults: Sequence[Fault],
+    *,
+    seconds: float,
+    seed: int,
+    pace: float,
+    patience: float = STUCK,
+    say: Callable[[str], None],
+) -> Outcome:
+    """
+    *stage* is up. A customer rests *pace* seconds between two orders, on average.
+
+    Raises:
+        Exception: what a customer met that is no answer of a shop in trouble.
+    """
+    journal = Journal(stage.folder / "journal.jsonl")
+    load = Load(stage.web_url, journal, seed=seed, pace=pace)
+    nemesis = Nemesis(stage, faults, seed=seed, rest=REST, say=say)
+    load.start()
+    began = time.monotonic()
+    try:
+        nemesis.rage(seconds)
+    finally:
+        stage.heal()
+        load.stop()
+    lasted = time.monotonic() - began
+    stage.behave(AFTERWARDS)
+    say("the faults have ended; waiting for what is still owed")
+    blows = nemesis.blows
+    judgement, at_rest = _drain(stage, journal, blows, patience, say)
+    _keep(stage.folder, blows)
+    return Outcome(judgement=judgement, blows=blows, came_to_rest=at_rest, seconds=lasted)
+
+
+def _drain(
+    stage: Stage, journal: Journal, blows: list[Blow], patience: float,
+    say: Callable[[str], None],
+) -> tuple[Judgement, bool]:  # fmt: skip
+    """Judge until it is sound and quiet, or nothing has moved for long, or the time is over."""
+    lines = journal.lines()
+    seen, moved_at, shown = -1, time.monotonic(), time.monotonic()
+    until = time.monotonic() + DRAIN
+    while True:
+        stage.heal()  # a worker that a late consequence has ended
+        history = History(lines=lines, blows=blows, **stage.evidence())
+        judgement = judge(history)
+        moment = time.monotonic()
+        if len(history.calls) != seen:
+            seen, moved_at = len(history.calls), moment
+        is_quiet = moment - moved_at >= QUIET
+        if is_quiet and judgement.is_sound:
+            return judgement, True
+        if moment - moved_at >= patience or moment >= until:
+            return judgement, False
+        if moment - shown >= 10:  # seconds
+            shown = moment
+            missing = judgement.promised - judgement.done
+            say(f"{missing} of {judgement.promised} effects are not done, or not needed")
+        time.sleep(0.5)  # between two looks
+
+
+def _keep(folder: Path, blows: list[Blow]) -> None:
+    """Beside the journal: whoever doubts the judgement has all that it was made from."""
+    lines = [json.dumps(asdict(blow)) for blow in blows]
+    (folder / "blows.jsonl").write_text("\n".join(lines) + "\n")
