@@ -4,7 +4,7 @@ from django.db import migrations
 
 
 class Migration(migrations.Migration):
-    dependencies = [("reliable_effects", "0010_report")]
+    dependencies = [("reliable_effects", "0014_payload_edit")]
 
     operations = [
         migrations.AlterModelOptions(

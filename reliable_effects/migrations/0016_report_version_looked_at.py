@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('reliable_effects', '0010_report'),
+        ('reliable_effects', '0015_effect_permissions'),
     ]
 
     operations = [

@@ -75,10 +75,9 @@ class Guards:
     def _asked(
         self, effect: Effect[Any, Any], delivery: Delivery, event: OutboxEvent | None
     ) -> Foreseen:
-        if event is None:
-            return Foreseen.UNREADABLE
-        payload = in_force(self.using, delivery.pk, delivery.notes, event)
-        if payload is None:  # a person has edited it, and that edit is not there
+        notes = delivery.notes
+        payload = event and in_force(self.using, delivery.pk, notes, event)
+        if event is None or payload is None:  # lost, or the edit that its notes name is
             return Foreseen.UNREADABLE
         known = declared(effect, event)
         if payload.version > known.version:

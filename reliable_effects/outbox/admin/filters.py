@@ -11,6 +11,7 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 
 from ...effects.registry import registry
+from ..models import ALIKE
 from ..narrowing import DUE, REASONS, STATES, of_effect
 from ..states import Reason
 
