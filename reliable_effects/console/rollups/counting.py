@@ -35,11 +35,21 @@ _MOST_ATTEMPTS = 2000  # of a slice; they come by their ids, so they are put int
 Counts = dict[tuple[datetime, str], Counter[str]]  # (bucket, effect) → column → how many
 
 
+def begin(using: str) -> None:
+    """Where nobody has counted yet, it begins now: what lies before would be told as if it were all."""
+    cursors = RollupCursor.objects.using(using)
+    if cursors.exists():  # by itself: an INSERT that finds it there leaves a lock on MariaDB
+        return
+    settled = read_clock(using) - SETTLED
+    places = {"emitted_to": settled, "ended_to": settled, "failed_to": settled}
+    newest = Attempt.objects.using(using).order_by("-pk").values_list("pk", flat=True).first()
+    first = {"began_at": settled, "attempt": newest or 0, **places}
+    cursors.get_or_create(pk=RollupCursor.THE_ONE, defaults=first)
+
+
 def count(using: str, bound: float, swept: Swept) -> None:
     """Go on to a minute ago, for *bound* seconds at most; what is left, `swept.truncated` says."""
     until = monotonic() + bound
-    if _is_first(using):
-        return
     behind = [_take_ended, _take_emitted, _take_attempts]
     while behind:
         for take in tuple(behind):  # in turn, so that none waits until another has caught up
@@ -52,19 +62,6 @@ def count(using: str, bound: float, swept: Swept) -> None:
         if behind and monotonic() > until:
             swept.truncated = True
             return
-
-
-def _is_first(using: str) -> bool:
-    """Counting begins now: what lies before would be told as if it were all."""
-    cursors = RollupCursor.objects.using(using)
-    if cursors.exists():  # by itself: an INSERT that finds it there leaves a lock on MariaDB
-        return False
-    settled = read_clock(using) - SETTLED
-    places = {"emitted_to": settled, "ended_to": settled, "failed_to": settled}
-    newest = Attempt.objects.using(using).order_by("-pk").values_list("pk", flat=True).first()
-    start = {"began_at": settled, "attempt": newest or 0, **places}
-    cursors.get_or_create(pk=RollupCursor.THE_ONE, defaults=start)
-    return True
 
 
 def _locked(using: str) -> RollupCursor:
@@ -119,36 +116,36 @@ def _take(
     using: str, source: _Timed, cursor: RollupCursor, settled: datetime, swept: Swept
 ) -> bool:
     """Count the next slice of *source*; whether it has come to *settled*."""
-    begin = _sane(getattr(cursor, source.place), settled)
-    if begin > settled:
+    start = _sane(getattr(cursor, source.place), settled)
+    if start > settled:
         return True
-    instants = _between(source.rows(using), source.instant, begin, settled)
+    instants = _between(source.rows(using), source.instant, start, settled)
     instants = instants.order_by(source.instant).values_list(source.instant, flat=True)
     first = instants.first()
     if first is None:
         setattr(cursor, source.place, settled)
         return True
-    begin = in_utc(first)
-    end = min(bucket_of(begin) + SPAN, settled)
-    too_many = _between(instants, source.instant, begin, end)[source.most : source.most + 1]
+    start = in_utc(first)
+    end = min(bucket_of(start) + SPAN, settled)
+    too_many = _between(instants, source.instant, start, end)[source.most : source.most + 1]
     for at in too_many:
         # What has one instant is of one statement: counted at once, be it as much as it may.
-        end = max(in_utc(at), begin + _TICK)
-    deliveries = _between(source.deliveries(using), source.path, begin, end)
+        end = max(in_utc(at), start + _TICK)
+    deliveries = _between(source.deliveries(using), source.path, start, end)
     counts: Counts = {}
     grouped = deliveries.order_by().values_list("effect", "state").annotate(n=Count("pk"))
     for effect, state, n in grouped:
         swept.seen += n
         if state in source.columns:
-            columns = counts.setdefault((bucket_of(begin), effect), Counter())
+            columns = counts.setdefault((bucket_of(start), effect), Counter())
             columns[source.columns[state]] += n
     _add(using, counts)
     setattr(cursor, source.place, end)
     return end >= settled
 
 
-def _between(rows: QuerySet[Any], path: str, begin: datetime, end: datetime) -> QuerySet[Any]:
-    return rows.filter(**{f"{path}__gte": begin, f"{path}__lt": end})
+def _between(rows: QuerySet[Any], path: str, start: datetime, end: datetime) -> QuerySet[Any]:
+    return rows.filter(**{f"{path}__gte": start, f"{path}__lt": end})
 
 
 def _sane(place: datetime, settled: datetime) -> datetime:

@@ -24,6 +24,7 @@ def register() -> None:
 def rollup(using: str, _turn: Turn | None = None) -> Swept:
     """One turn. How it stands comes first: it is what people look for when all is late."""
     swept = Swept()
+    counting.begin(using)
     levels.look(using, _LOOKING, swept)
     counting.count(using, _COUNTING, swept)
     for rows in (EffectRollup.objects.using(using), QueueRollup.objects.using(using)):

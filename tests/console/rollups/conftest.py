@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
+from reliable_effects.console.rollups import sweep as sweep_module
 from reliable_effects.console.rollups.models import EffectRollup, RollupCursor
 from reliable_effects.outbox.models import Attempt, Delivery, OutboxEvent
 from reliable_effects.outbox.states import Reason, State
@@ -16,6 +17,13 @@ from tests.outbox.conftest import pending_delivery
 
 MINUTE = timedelta(minutes=1)
 COLUMNS = ("emitted", "succeeded", "skipped", "failed", "poisoned", "uncertain")
+
+
+@pytest.fixture(autouse=True)
+def _unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sweep has all the time it wants: machines are busy, and few tests are about time."""
+    monkeypatch.setattr(sweep_module, "_COUNTING", 60.0)
+    monkeypatch.setattr(sweep_module, "_LOOKING", 60.0)
 
 
 @pytest.fixture
