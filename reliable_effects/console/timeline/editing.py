@@ -207,7 +207,8 @@ class PayloadEditing(RemedyAdmin):
             told = f"Nothing was changed: {result.left_alone}."
             self.message_user(request, told, messages.WARNING)
         else:
-            self.message_user(request, "Its payload was edited, and it runs again soon.")
+            told = "Its payload was edited, and it runs again soon."
+            self.message_user(request, told, messages.SUCCESS)
         return HttpResponseRedirect(
             reverse(
                 "admin:reliable_effects_delivery_change",

@@ -190,13 +190,14 @@ def _in_line(row: Delivery, using: str, now: datetime) -> Why:
     claims, patience = sweeps.get(name), settings().unconsumed_after
     last = f" The last was seen {_told(claims.ran_at, now)}." if claims else ""
     seen_lately = claims is not None and abs(now - in_utc(claims.ran_at)) <= patience
-    gate = " Until one comes emit sends no hints, and the relay one a minute."
+    gate = " Until then emit sends no hints, and the relay one a minute."
     if not seen_lately and (marker in sweeps or now - in_utc(row.due_at) >= patience):
         none = "No worker was seen" if claims else "No worker was ever seen"
         lately = f" for {spoken(patience)}" if claims else ""
         return Why(
             Kind.NO_WORKER,
-            f"{none} for its queue, {row.queue}{lately}.{last}{gate if marker in sweeps else ''}",
+            f"{none} for its queue, {row.queue}{lately}.{last} Start one that consumes it."
+            f"{gate if marker in sweeps else ''}",
         )
     if marker in sweeps:
         return Why(

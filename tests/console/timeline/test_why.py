@@ -32,7 +32,7 @@ from tests.outbox.conftest import (
 
 pytestmark = pytest.mark.django_db
 
-HOUR = timedelta(hours=1)
+HOUR = timedelta(minutes=59, seconds=50)  # and "59 min" for fifty seconds to come
 SENDS = {"TRANSPORT": "tests.recording.send"}
 
 
