@@ -12,7 +12,7 @@ GROUPS: tuple[Mutant, ...] = (
     mutant(
         "a pill that was redriven is written as if it were one",
         "what runs again is counted among what waits for a person",
-        (_GROUPING, "        if state == State.POISONED and not fingerprint\n", ""),
+        (_GROUPING, "if (pill.id, pill.ended_at) in same]", "]"),
         by=(f"{_TEST}::test_a_pill_that_is_redriven_while_it_is_read_gets_no_fingerprint",),
     ),
     mutant(
