@@ -60,6 +60,7 @@ def test_a_dry_run_counts_by_table_and_changes_nothing(order):
         "0 outgoing calls",
         "0 idempotency records",
         "0 report downloads",
+        "0 samples of failures",
         "1 of its deliveries are poisoned, and could not be redriven any more",
         "Nothing was changed.",
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.faults.mutants import (
+    of_groups,
     of_idempotency,
     of_jobs,
     of_outgoing,
@@ -26,4 +27,5 @@ MUTANTS = (
     *of_outgoing.OUTGOING,
     *of_idempotency.IDEMPOTENCY,
     *of_the_watch.WATCH,
+    *of_groups.GROUPS,
 )

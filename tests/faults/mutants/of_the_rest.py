@@ -278,8 +278,8 @@ PEOPLE_AND_CLOCK: tuple[Mutant, ...] = (
         ("outbox/states.py", "if State.CANCELLED in MOVES[s])",
          "if State.CANCELLED in MOVES[s] or s is State.RUNNING)"),
         ("outbox/remedy.py", "filter(state=state, claim_token=None)", "filter(state=state)"),
-        ("outbox/remedy.py", '"state": State.CANCELLED}',
-         '"state": State.CANCELLED, "claim_token": None, "lease_expires_at": None}'),
+        ("outbox/remedy.py", '"state": State.CANCELLED,\n',
+         '"state": State.CANCELLED, "claim_token": None, "lease_expires_at": None,\n'),
         by=("outbox/test_remedy.py", "outbox/test_states.py"),
     ),
     mutant(
