@@ -54,7 +54,7 @@ class ReportAdmin(ReadOnlyAdmin):
         "shown_size", "versions", "downloads",
     )  # fmt: skip
 
-    def get_fields(self, request: HttpRequest, _obj: Report | None = None) -> list[str]:
+    def get_fields(self, request: HttpRequest, _obj: Report | None = None) -> Any:
         own = {"versions": "view_reportversion", "downloads": "view_reportdownload"}
         may = request.user.has_perm
         return [

@@ -21,7 +21,7 @@ from ...outbox.models import Delivery
 from ...watch import failing
 
 _PAUSES = 500  # rows, aliases included
-_LOOKED_AT = 10_000  # deliveries of a queue, from where what was put off begins
+_LOOKED_AT = 5_000  # deliveries of a queue, from where what was put off begins
 _QUEUES = 20  # with something paused; of the others nothing is counted
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
@@ -25,7 +27,7 @@ class OutboxEventAdmin(ReadOnlyAdmin):
         "correlation", "trace_id", "deliveries",
     )  # fmt: skip
 
-    def get_fields(self, request: HttpRequest, _obj: OutboxEvent | None = None) -> list[str]:
+    def get_fields(self, request: HttpRequest, _obj: OutboxEvent | None = None) -> Any:
         may_see = request.user.has_perm("reliable_effects.view_delivery")
         return [name for name in self.readonly_fields if may_see or name != "deliveries"]
 
