@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from django.contrib import admin
 
+from .console.groups.admin import register as register_groups
 from .console.redriving.admin import register as register_redrives
 from .idempotency.admin import register as register_idempotency
 from .inbox.admin import register as register_inbox
@@ -23,6 +24,7 @@ __all__ = ["JobActions"]
 
 for register in (
     register_outbox,
+    register_groups,
     register_calls,
     register_jobs,
     register_reconcile,

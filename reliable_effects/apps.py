@@ -20,6 +20,8 @@ class ReliableEffectsConfig(AppConfig):
 
     def ready(self) -> None:
         from . import checks  # noqa: F401, PLC0415  # registers itself; models are loaded by now
+        from .console.groups import erase as erase_samples  # noqa: PLC0415
+        from .console.groups import grouping  # noqa: PLC0415
         from .console.redriving import halted  # noqa: PLC0415
         from .console.redriving import steps as redrive_steps  # noqa: PLC0415
         from .idempotency import erase as erase_answers  # noqa: PLC0415
@@ -47,6 +49,8 @@ class ReliableEffectsConfig(AppConfig):
         inbox_sweep.register()
         report_sweeps.register()
         report_readers.register()
+        grouping.register()
+        erase_samples.register()
         redrive_steps.register()
         halted.register()
         alerts.register()  # the last: a sweep that never ran yet is no alarm of a first turn

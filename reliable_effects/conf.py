@@ -102,6 +102,9 @@ class Settings:
     alert_webhook: str = ""  # an address that gets a JSON POST; it is never logged
     alert_webhook_timeout: timedelta = timedelta(seconds=3)
 
+    # Groups of failures
+    grouping_period: timedelta = timedelta(seconds=30)  # until a new poison pill is in its group
+
     # Back pressure
     shed_fresh_for: timedelta = timedelta(seconds=2)  # how old a look at a queue may be
     shed_patience: timedelta = timedelta(milliseconds=100)  # what a request waits for such a look

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from .console.groups.models import FailureGroup
+from .console.groups.states import GroupState
 from .console.redriving.models import RedriveItem, RedriveOperation
 from .controls.models import EffectControl
 from .idempotency.models import IdempotencyRecord
@@ -24,6 +26,8 @@ __all__ = [
     "Coverage",
     "Delivery",
     "EffectControl",
+    "FailureGroup",
+    "GroupState",
     "IdempotencyRecord",
     "InboxMessage",
     "JobReason",

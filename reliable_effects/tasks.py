@@ -20,6 +20,7 @@ from celery.signals import (
 from celery.worker.strategy import default
 
 from .conf import settings
+from .console.groups.grouping import GROUPING
 from .console.redriving.steps import REDRIVES
 from .idempotency.sweeps import IDEMPOTENCY
 from .inbox.prune import INBOX
@@ -132,6 +133,11 @@ def idempotency() -> None:
 @shared_task(name="reliable_effects.inbox", **_LIMITS)
 def inbox() -> None:
     _sweep(INBOX)
+
+
+@shared_task(name="reliable_effects.grouping", **_LIMITS)
+def grouping() -> None:
+    _sweep(GROUPING)
 
 
 @shared_task(name="reliable_effects.alerts", **_LIMITS)

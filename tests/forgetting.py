@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from reliable_effects.console.groups import grouping
 from reliable_effects.inbox import prune as old_messages
 from reliable_effects.outbox import (
     dispatch,
@@ -34,6 +35,7 @@ def forget_rows() -> None:
         zones.forget,
         channels.forget,
         health.forget,
+        grouping.forget,
         rules.forget,
     ):
         forget()

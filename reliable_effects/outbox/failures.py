@@ -98,11 +98,16 @@ def let_go_of_memory(error: BaseException) -> None:
 
 def fingerprint(effect: str, exception: BaseException) -> str:
     """Equal for failures of one effect with one type in one function, on every host and release."""
+    parts = f"{effect}\x1f{_type_name(exception)}\x1f{place_of(exception)}"
+    return hashlib.sha256(parts.encode("utf-8", "replace")).hexdigest()[:32]
+
+
+def place_of(exception: BaseException) -> str:
+    """Where it was raised: `module:function`, the same on every host; "" where nothing is known."""
     place = ""
     for frame, _ in traceback.walk_tb(exception.__traceback__):
         place = f"{frame.f_globals.get('__name__')}:{frame.f_code.co_qualname}"
-    parts = f"{effect}\x1f{_type_name(exception)}\x1f{place}"
-    return hashlib.sha256(parts.encode("utf-8", "replace")).hexdigest()[:32]
+    return place
 
 
 def attempt_row(
@@ -121,6 +126,7 @@ def attempt_row(
             "exception_type": sanitise(_type_name(exception), 200),
             "traceback": presentable(_traceback(exception)),
             "fingerprint": fingerprint(effect, exception),
+            "place": sanitise(place_of(exception), 300),
         }
         message = message or describe(exception)
     columns.setdefault("host", f"{socket.gethostname()[:80]}:{os.getpid()}")

@@ -59,6 +59,10 @@ class OutboxEvent(models.Model):
         return f"{self.name} {self.subject_model}:{self.subject_pk}"
 
 
+# Said with a fingerprint, to find the index of groups: PostgreSQL sees that what is equal to something
+# is not NULL, and SQLite wants to read it.
+ALIKE = Q(state=State.POISONED, fingerprint__isnull=False)
+
 LONGEST_GRACE = timedelta(minutes=10)  # the relay waits for no hint for longer
 
 
@@ -116,6 +120,10 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
 
     def poisoned(self) -> DeliveryQuerySet:
         return self.filter(state=State.POISONED)
+
+    def alike(self, fingerprint: str) -> DeliveryQuerySet:
+        """The poison pills of one group of failures; "": those that are in none yet."""
+        return self.filter(ALIKE, fingerprint=fingerprint)
 
     def uncertain(self) -> DeliveryQuerySet:
         return self.filter(state=State.UNCERTAIN)
@@ -199,8 +207,11 @@ class Delivery(models.Model):
                 name="re_delivery_finished",
             ),
             models.Index(
-                fields=["state", "fingerprint", "id"],
-                condition=Q(state=State.POISONED),
+                # So made that only who names a fingerprint can take it: it comes first, and where it
+                # is compared it is not NULL. Else it would be taken, being the smallest, for all that
+                # is poisoned in the order of ids, and read to its end for that.
+                fields=["fingerprint", "state", "id"],
+                condition=ALIKE,
                 name="re_delivery_group",
             ),
         ]
@@ -266,6 +277,10 @@ class Attempt(models.Model):
     message = models.TextField(blank=True)
     traceback = models.TextField(blank=True)
     fingerprint = models.CharField(max_length=32, blank=True, help_text="equal for equal failures")
+    # The release before this one writes none.
+    place = models.CharField(
+        max_length=300, blank=True, default="", db_default="", help_text="module:function"
+    )
     host = models.CharField(max_length=100, blank=True)
     release = models.CharField(max_length=100, blank=True)
 

@@ -16,6 +16,7 @@ from django.dispatch import Signal
 import reliable_effects
 from reliable_effects import conf, exceptions, inbox, rest_framework, signals
 from reliable_effects.checks import CATALOGUE
+from reliable_effects.console.groups.states import GROUP_MOVES, GroupState
 from reliable_effects.effects.effect import Effect
 from reliable_effects.idempotency import Idempotency
 from reliable_effects.idempotency.models import IdempotencyRecordQuerySet
@@ -88,6 +89,19 @@ def test_states_reasons_and_moves_of_jobs_are_listed():
     }
     assert moves == {
         (a.name, b.name, why) for a, ends in JOB_MOVES.items() for b, why in ends.items()
+    }
+
+
+def test_states_and_moves_of_groups_of_failures_are_listed():
+    """Words that people see in the admin, and use."""
+    page = REFERENCE / "states.md"
+    moves = {tuple(row) for row in rows(page, "Moves of groups of failures")}
+
+    assert [tuple(row[:3]) for row in rows(page, "States of groups of failures")] == [
+        (state.name, str(state.value), state.label) for state in GroupState
+    ]
+    assert moves == {
+        (a.name, b.name, why) for a, ends in GROUP_MOVES.items() for b, why in ends.items()
     }
 
 

@@ -13,7 +13,14 @@ from .. import search
 from ..models import Attempt, Delivery, OutboxEvent
 from ..states import State
 from . import looks
-from .filters import DueFilter, EffectFilter, QueueFilter, ReasonFilter, StateFilter
+from .filters import (
+    DueFilter,
+    EffectFilter,
+    GroupFilter,
+    QueueFilter,
+    ReasonFilter,
+    StateFilter,
+)
 from .remedies import RemedyAdmin
 
 _SIBLINGS = 50  # deliveries of one event that a page shows
@@ -69,7 +76,7 @@ class DeliveryAdmin(RemedyAdmin):
         "shown_reason", "queue", "worker",
     )  # fmt: skip
     list_display_links = ("id", "effect")
-    list_filter = (StateFilter, ReasonFilter, DueFilter, EffectFilter, QueueFilter)
+    list_filter = (GroupFilter, StateFilter, ReasonFilter, DueFilter, EffectFilter, QueueFilter)
     list_select_related = ("event",)
     ordering = ("-id",)  # the primary key: no index but it could put them in order
     search_fields = ("id",)  # shows the box; `search` says what is looked for

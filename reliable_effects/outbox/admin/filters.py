@@ -10,7 +10,7 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 
 from ...effects.registry import registry
-from ..narrowing import DUE, REASONS, STATES, of_effect
+from ..narrowing import DUE, REASONS, STATES, is_group, of_effect, of_group
 from ..states import Reason
 
 
@@ -69,6 +69,23 @@ class QueueFilter(KnownChoices):
 
     def meaning(self, chosen: str) -> Q | None:
         return Q(queue=chosen) if chosen else None
+
+
+class GroupFilter(KnownChoices):
+    """Pills with one fingerprint: `?group=…`, as a page of a floor above links it. Else not offered."""
+
+    title = "group of failures"
+    parameter_name = "group"
+
+    def lookups(self, request: HttpRequest, *_: Any, **__: Any) -> list[tuple[str, str]]:
+        chosen = request.GET.get(self.parameter_name, "")
+        return [(chosen, chosen[:8])] if chosen else []  # enough to tell it from others
+
+    def meaning(self, chosen: str) -> Q | None:
+        if not chosen:
+            return None
+        # What is no fingerprint has no pills. To show all of them would invite to redrive them.
+        return of_group(chosen if is_group(chosen) else "?")
 
 
 class DueFilter(KnownChoices):
