@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -9,11 +10,13 @@ from django.db.models import Q
 
 from ..clock import DbNow
 from ..effects.registry import registry
+from .models import ALIKE
 from .states import SET_ASIDE, WAITING, Reason, State
 
 NEEDS_A_PERSON, RETRYING = "needs a person", "retrying"
 
 _LATE = timedelta(minutes=5)
+_FINGERPRINT = re.compile(r"[0-9a-f]{32}")
 
 STATES: dict[str, Q] = {
     NEEDS_A_PERSON: Q(state=State.POISONED) | Q(state=State.UNCERTAIN, look_at=None),
@@ -53,3 +56,13 @@ def of_effect(name: str) -> Q | None:
     """Deliveries of the effect, by all its names; None where this release has no such effect."""
     effect = registry.find_effect(name)
     return Q(effect__in=(effect.name, *effect.aliases)) if effect else None
+
+
+def is_group(text: str) -> bool:
+    """Whether *text* can be what the pills of a group of failures have in common."""
+    return _FINGERPRINT.fullmatch(text) is not None
+
+
+def of_group(fingerprint: str) -> Q:
+    """Poison pills of one group of failures, through their index."""
+    return ALIKE & Q(fingerprint=fingerprint)

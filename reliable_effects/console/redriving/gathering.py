@@ -11,6 +11,7 @@ from typing import Any
 
 from django.db.models import Exists, OuterRef, Q
 
+from ...outbox import narrowing
 from ...outbox.models import Attempt, Delivery, DeliveryQuerySet
 from ...outbox.states import SET_ASIDE, State
 from .models import RedriveItem, RedriveOperation
@@ -60,7 +61,7 @@ def _next_ids(using: str, selection: Selection, state: State, cursor: int) -> li
     if state in SET_ASIDE:
         rows = rows.filter(state=state)
         if selection.group:
-            rows = rows.filter(fingerprint=selection.group)
+            rows = rows.filter(narrowing.of_group(selection.group))
     return list(rows.order_by("pk").values_list("pk", flat=True)[:CHUNK])
 
 

@@ -7,7 +7,6 @@ does not know it refuses, for to leave a filter out is to take more than was ask
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -21,7 +20,6 @@ from ...outbox.states import REDRIVABLE, Reason, State
 AT_MOST = 10_000  # ids; more are chosen by a filter
 
 _NOT_FILTERS = ("p", "o", "all", "e", "_facets")  # the list's page, order and notices
-_GROUP = re.compile(r"[0-9a-f]{32}")
 _LONGEST = 300  # characters of a value
 
 
@@ -176,7 +174,7 @@ _MEANINGS: dict[str, Callable[[str, str], Q]] = {
     "queue": lambda value, _: Q(queue=value),
     "due": lambda value, _: narrowing.DUE[value](),
     "q": lambda value, using: search.deliveries(value, OutboxEvent.objects.using(using)),
-    "group": lambda value, _: Q(state=State.POISONED, fingerprint=value),
+    "group": lambda value, _: narrowing.of_group(value),
 }
 _IS_KNOWN: dict[str, Callable[[str], bool]] = {
     "state": narrowing.STATES.__contains__,
@@ -185,7 +183,7 @@ _IS_KNOWN: dict[str, Callable[[str], bool]] = {
     "queue": bool,
     "due": narrowing.DUE.__contains__,
     "q": bool,
-    "group": lambda value: _GROUP.fullmatch(value) is not None,
+    "group": narrowing.is_group,
 }
 _STATES_OF: dict[str, Callable[[str], tuple[State, ...]]] = {
     "state": lambda value: narrowing.STATES_MEANT[value],

@@ -9,25 +9,23 @@ and that it is released are written together.
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 from time import monotonic
 
 from django.db import transaction
 from django.db.models import F, Q
 
-from ...clock import DbNow, in_utc, read_clock
+from ...clock import DbNow, read_clock
 from ...conf import settings
-from ...outbox import outage, remedy
+from ...outbox import outage
 from ...outbox.heartbeat import Swept, Turn
-from ...outbox.models import Delivery
 from ...outbox.reconnect import mend
-from ...outbox.states import State
 from ...outbox.sweeps import add
 from . import outcomes, ramp
-from .gathering import frozen, gather
-from .models import ACTIVE, OperationState, Outcome, RedriveItem, RedriveOperation
-from .selection import BadSelection, Selection
+from .gathering import gather
+from .models import ACTIVE, OperationState, RedriveItem, RedriveOperation
+from .releasing import instant, release
+from .selection import BadSelection
 
 REDRIVES = "redrives"
 
@@ -169,70 +167,15 @@ def _go_on(
             tell(operation, now, f"{good} of {standing.known} went well: {pace} at once")
         operation.round_known = operation.round_failing = 0
     operation.pace = pace
-    allowed = ramp.allowance(operation.rate, _instant(operation.paid_until), now)
+    allowed = ramp.allowance(operation.rate, instant(operation.paid_until), now)
     count = min(at_most, allowed, _BATCH)
     operation.remark = ""
     if not count:
         return False
-    if not _release(operation, now, count):
+    if not release(operation, now, count):
         return True  # all were left alone; who comes next need not wait for them
     # The canary is judged before anything follows; else the rate or the room may allow more.
     return count == _BATCH and pace > operation.canary
-
-
-def _release(operation: RedriveOperation, now: datetime, count: int) -> int:
-    """
-    Redrive the next *count*; how many that were.
-
-    Those of them that cannot be are left alone, and the rest go on.
-    """
-    using = operation._state.db
-    items = RedriveItem.objects.using(using)
-    following = list(items.next_in(operation).values_list("pk", "delivery_id")[:count])
-    ids = [delivery for _, delivery in following]
-    states = Selection.from_json(operation.selection).states
-    rows = frozen(remedy.of(str(using), ids), operation.created_at).filter(state__in=states)
-    why = f"{operation.why} ({operation})"
-    changed = {row.pk for row in remedy.redrive(rows, by=operation.by, why=why)}
-    released = [item for item, delivery in following if delivery in changed]
-    items.filter(pk__in=released).update(
-        outcome=Outcome.RELEASED, released_at=now, look_at=now + timedelta(seconds=1)
-    )
-    left = [pair for pair in following if pair[1] not in changed]
-    _leave_alone(operation, left)
-    operation.released += len(released)
-    if released:
-        operation.paid_until = ramp.paid(
-            len(released), operation.rate, _instant(operation.paid_until), now
-        )
-        operation.released_at = now
-    return len(released)
-
-
-def _leave_alone(operation: RedriveOperation, left: Sequence[tuple[int, int]]) -> None:
-    if not left:
-        return
-    using = operation._state.db
-    rows = Delivery.objects.using(using).in_bulk([delivery for _, delivery in left])
-    by_remark: dict[str, list[int]] = {}
-    for item, delivery in left:
-        remark = _why_left(rows.get(delivery), operation.created_at)
-        by_remark.setdefault(remark, []).append(item)
-    for remark, items in by_remark.items():
-        RedriveItem.objects.using(using).filter(pk__in=items).update(
-            outcome=Outcome.LEFT_ALONE, remark=remark
-        )
-    operation.left_alone += len(left)
-
-
-def _why_left(row: Delivery | None, asked_at: datetime) -> str:
-    if row is None:
-        return "it is no longer in the database"
-    if why := remedy.LEFT_ALONE["redrive"].get(State(row.state)):
-        return why
-    if row.finished_at is not None and in_utc(row.finished_at) <= in_utc(asked_at):
-        return "the database refused to change it; the log of the worker says why"
-    return "something happened to it after this was asked for"
 
 
 def _halt(operation: RedriveOperation, now: datetime, why: str) -> None:
@@ -247,7 +190,7 @@ def _end(operation: RedriveOperation, now: datetime) -> None:
     if not cancelled and (operation.state != OperationState.RUNNING or operation.unreleased):
         return
     left = operation.under_way + operation.failing
-    last = _instant(operation.released_at)
+    last = instant(operation.released_at)
     if left and last is not None and now - last < _AFTERWARDS:
         return
     operation.ended_at = now
@@ -260,10 +203,6 @@ def _end(operation: RedriveOperation, now: datetime) -> None:
 def tell(operation: RedriveOperation, now: datetime, words: str) -> None:
     """A line of its history."""
     operation.history = [*operation.history, [now.isoformat(), words]][-_TOLD:]
-
-
-def _instant(value: datetime | None) -> datetime | None:
-    return None if value is None else in_utc(value)
 
 
 def _forget_old(using: str) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -11,11 +10,8 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 
 from ...effects.registry import registry
-from ..models import ALIKE
-from ..narrowing import DUE, REASONS, STATES, of_effect
+from ..narrowing import DUE, REASONS, STATES, is_group, of_effect, of_group
 from ..states import Reason
-
-_FINGERPRINT = re.compile(r"[0-9a-f]{32}")
 
 
 class KnownChoices(admin.SimpleListFilter):
@@ -89,8 +85,7 @@ class GroupFilter(KnownChoices):
         if not chosen:
             return None
         # What is no fingerprint has no pills. To show all of them would invite to redrive them.
-        known = chosen if _FINGERPRINT.fullmatch(chosen) else "?"
-        return ALIKE & Q(fingerprint=known)
+        return of_group(chosen if is_group(chosen) else "?")
 
 
 class DueFilter(KnownChoices):

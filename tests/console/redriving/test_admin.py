@@ -11,8 +11,9 @@ from django.contrib.admin.models import LogEntry
 from django.db import connection
 from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
+from django.urls import resolve
 
-from reliable_effects.console.redriving import steps
+from reliable_effects.console.redriving import beginning, steps
 from reliable_effects.console.redriving.models import (
     OperationState,
     Outcome,
@@ -236,6 +237,27 @@ def test_nobody_takes_more_than_their_list_shows(operator, monkeypatch):
         operation = RedriveOperation.objects.get()
         assert operation.selection == {"ids": [mine.pk]}
         operation.delete()
+
+
+def test_where_their_list_is_narrowed_too_many_are_refused_in_the_list(operator, monkeypatch):
+    """The action says so, as the page does."""
+    row = poisoned_delivery("shop.wrap")
+    poisoned_delivery("shop.wrap")
+    rows = DeliveryAdmin.get_queryset
+    monkeypatch.setattr(
+        DeliveryAdmin, "get_queryset", lambda *args: rows(*args).filter(effect="shop.wrap")
+    )
+    monkeypatch.setattr(beginning, "MOST_IDS", 1)
+
+    answer = in_list(operator, row, across=True, query="?state=poisoned")
+
+    assert "at most 1 at a time" in answer.content.decode()
+    assert operator.get(ADD, {"state": "poisoned"}).status_code == 400
+
+
+def test_the_preview_has_a_transaction_of_its_own():
+    """Inside that of a request MariaDB could not be told to write nothing."""
+    assert resolve(ADD).func._non_atomic_requests == {"default"}
 
 
 # Looking, and leave

@@ -11,7 +11,7 @@ from django.db import connection
 from django.test import override_settings
 
 from reliable_effects.clock import DbNow, moved
-from reliable_effects.console.redriving import admin, gathering, steps
+from reliable_effects.console.redriving import beginning, gathering, steps
 from reliable_effects.console.redriving.models import (
     OperationState,
     Outcome,
@@ -174,4 +174,4 @@ def test_the_longest_selection_of_ids_comes_back_from_its_page():
     """10,000 ids of nineteen digits."""
     ids = range(2**63 - 10_001, 2**63 - 1)
 
-    assert len(json.dumps(Selection.of_ids(ids).to_json())) < admin._LONGEST
+    assert len(json.dumps(Selection.of_ids(ids).to_json())) < beginning.LONGEST
