@@ -12,6 +12,7 @@ import pytest
 from django.core.files.storage import storages
 
 from reliable_effects import Backoff
+from reliable_effects.clock import moved
 from reliable_effects.effects.registry import registry
 from reliable_effects.outbox.heartbeat import Swept
 from reliable_effects.outbox.models import Delivery
@@ -25,6 +26,7 @@ from reliable_effects.reports import (
     report,
 )
 from reliable_effects.reports.models import Report
+from reliable_effects.reports.sweeps import TIDY
 from reliable_effects.testing import run_effects
 from tests.forgetting import forget_rows
 from tests.services import Ceph
@@ -138,3 +140,10 @@ def delivery_of(row: Report) -> Delivery:
 
 def swept(name: str) -> Swept | None:
     return sweep("default", name, now=True)
+
+
+def tidied(after: timedelta) -> None:
+    """*after* a while, in several turns an hour apart: each is bounded by time, on a slow machine too."""
+    for turn in range(5):
+        with moved(after + turn * timedelta(hours=1, minutes=10)):
+            swept(TIDY)

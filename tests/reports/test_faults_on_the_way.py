@@ -13,20 +13,18 @@ from datetime import timedelta
 import pytest
 
 from reliable_effects import Backoff
-from reliable_effects.clock import moved
 from reliable_effects.outbox.models import Attempt
 from reliable_effects.outbox.states import State
 from reliable_effects.reports import ask
 from reliable_effects.reports.models import Report, ReportVersion, VersionState
 from reliable_effects.reports.stores import Stored, Verified
 from reliable_effects.reports.stores import store as the_store
-from reliable_effects.reports.sweeps import TIDY
 from reliable_effects.testing import run_effects
 from tests.services import Proxy
 from tests.services.proxy import Mode
 
 from .bucket import BUCKET
-from .conftest import IS_REAL, asked, built, delivery_of, swept
+from .conftest import IS_REAL, asked, built, delivery_of, tidied
 from .garbler import Garbler
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -102,8 +100,7 @@ def ends_well(declared, row, bucket) -> None:
 
     assert delivery_of(row).state == State.SUCCEEDED
     assert (row.current_number, served(row)) == (2, ROWS)
-    with moved(timedelta(hours=1, minutes=10)):
-        swept(TIDY)
+    tidied(timedelta(hours=1, minutes=10))
     ours = [key for key in bucket.objects() if row.identity in key]
     assert ours == [f"tests/{row.current.key}"]
     assert not [key for key in bucket.uploads() if row.identity in key]
@@ -230,6 +227,5 @@ def test_a_store_that_is_away_for_good_leaves_what_is_served(make_report, networ
     assert row.current_number == 1
     assert served(row) == 2
     assert not ask(declared, declared.row({}))
-    with moved(timedelta(hours=1, minutes=10)):
-        swept(TIDY)
+    tidied(timedelta(hours=1, minutes=10))
     assert len([key for key in bucket.objects() if row.identity in key]) == 1

@@ -10,17 +10,15 @@ from datetime import timedelta
 
 import pytest
 
-from reliable_effects.clock import moved
 from reliable_effects.effects.registry import registry
 from reliable_effects.models import ReportVersion
 from reliable_effects.outbox.states import State
 from reliable_effects.reports.models import VersionState
 from reliable_effects.reports.stores import Stored, Verified, store
-from reliable_effects.reports.sweeps import TIDY
 from reliable_effects.testing import run_effects
 
 from . import killed
-from .conftest import asked, delivery_of, swept
+from .conftest import asked, delivery_of, tidied
 
 _numbers = itertools.count(1)
 
@@ -89,10 +87,7 @@ def test_a_worker_killed_while_it_builds(kept_in, place, stands, left):
         assert b"".join(served).count(b"\r\n") == 100_001
         assert delivery_of(row).state == State.SUCCEEDED
         assert ReportVersion.objects.filter(state=VersionState.BUILDING).count() == left
-        with moved(timedelta(days=1, minutes=20)):
-            swept(TIDY)
-            with moved(timedelta(hours=1, minutes=10)):
-                swept(TIDY)
+        tidied(timedelta(days=1, minutes=20))
 
         assert found() == [current.key]
         assert list(ReportVersion.objects.all()) == [current]
