@@ -1,4 +1,4 @@
-"""Addresses of the admin's lists."""
+"""Where a figure leads: a list of the admin site at hand, or nowhere where that has no such page."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from django.db.models import Model
 from django.urls import NoReverseMatch, reverse
 
 
-def address(model: type[Model], site: str, query: Mapping[str, str]) -> str | None:
-    """Of the list of *model* on the admin site named *site*, filtered; None where it has none."""
+def changelist(model: type[Model], site: str, filters: Mapping[str, str] | None = None) -> str:
+    """The list of *model* on the admin site named *site*, filtered; "" where it has none."""
     name = f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist"
     try:
-        return f"{reverse(name, current_app=site)}?{urlencode(query)}"
+        address = reverse(name, current_app=site)
     except NoReverseMatch:
-        return None
+        return ""
+    return f"{address}?{urlencode(filters)}" if filters else address

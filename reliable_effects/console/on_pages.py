@@ -18,7 +18,7 @@ from ..outbox.about import deliveries_about
 from ..outbox.admin import looks
 from ..outbox.admin.pages import ReadOnlyAdmin
 from ..outbox.models import Delivery
-from .links import address
+from .links import changelist
 
 _SHOWN = 50  # deliveries; the link below leads to all
 _FIELD = "effects_of_this"
@@ -61,8 +61,8 @@ class EffectsAdminMixin(admin.ModelAdmin):  # type: ignore[type-arg]  # not gene
         )
         if len(newest) <= _SHOWN:
             return told
-        more = address(Delivery, site, {"q": looks.subject(newest[0].event)})
-        if more is None:
+        more = changelist(Delivery, site, {"q": looks.subject(newest[0].event)})
+        if not more:
             return format_html("{}<p>These are the newest {}.</p>", told, _SHOWN)
         return format_html(
             '{}<p>These are the newest {}. <a href="{}">All of them</a></p>', told, _SHOWN, more

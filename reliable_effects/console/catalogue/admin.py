@@ -32,7 +32,7 @@ from ...outbox.admin import looks
 from ...outbox.admin.confirming import AT_MOST, WhyForm
 from ...outbox.admin.pages import ReadOnlyAdmin
 from ...outbox.models import Delivery
-from ..links import address
+from ..links import changelist
 from . import lines, policy, standing
 from .forms import PauseForm, ResumeForm
 from .history import entries, entry
@@ -252,17 +252,17 @@ class EffectControlAdmin(ReadOnlyAdmin):
                 (_on(using), pause, looks.moment(pause.since), looks.moment(pause.until))
                 for using, pause in line.paused
             ],
-            "deliveries": address(
+            "deliveries": changelist(
                 Delivery, self.admin_site.name, {"effect": line.name}
-            ) if known else None,
+            ) if known else "",
         }  # fmt: skip
 
     def _deliveries(self, name: str) -> Sequence[tuple[str, str]]:
         site = self.admin_site.name
         wanted = [("all", {"effect": name})]
         wanted += [(state, {"effect": name, "state": state}) for state in _STATES]
-        found = [(told, address(Delivery, site, query)) for told, query in wanted]
-        return [(told, to) for told, to in found if to is not None]
+        found = [(told, changelist(Delivery, site, query)) for told, query in wanted]
+        return [(told, to) for told, to in found if to]
 
 
 def _told(each: standing.Standing, name: str) -> dict[str, Any]:

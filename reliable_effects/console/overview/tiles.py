@@ -8,8 +8,12 @@ from typing import Literal
 
 from ...clock import spoken
 from ...conf import settings
+from ...controls.models import EffectControl
+from ...outbox.models import Delivery, Sweep
+from ...watch.models import Alert
+from ..groups.models import FailureGroup
+from ..links import changelist
 from .history import Levels
-from .links import changelist
 from .section import Section
 
 UNKNOWN = "?"
@@ -30,20 +34,22 @@ class Tile:
 
 def tiles(section: Section, site: str, may: Callable[[str], bool]) -> list[Tile]:
     """Of a database that could be read; those that the reader *may* see."""
-    found = [*_standing(section.levels, site), *_going(section, site)]
+    found = [*_standing(section.levels, site, may), *_going(section, site)]
     if may("view_sweep"):
         found.append(_sweeps(section, site))
     if may("view_alert"):
         found.append(_alerts(section, site))
-    found.append(_paused(section))
+    found.append(_paused(section, site, may))
     return found
 
 
-def _standing(levels: Levels | None, site: str) -> Iterator[Tile]:
-    deliveries = "delivery"
-    due = changelist(site, deliveries, due="now")
-    poisoned = changelist(site, "failuregroup") or changelist(site, deliveries, state="poisoned")
-    uncertain = changelist(site, deliveries, state="uncertain")
+def _standing(
+    levels: Levels | None, site: str, may: Callable[[str], bool]
+) -> Iterator[Tile]:
+    due = changelist(Delivery, site, {"due": "now"})
+    groups = changelist(FailureGroup, site) if may("view_failuregroup") else ""
+    poisoned = groups or changelist(Delivery, site, {"state": "poisoned"})
+    uncertain = changelist(Delivery, site, {"state": "uncertain"})
     if levels is None:
         for label, address in (
             ("Backlog", due),
@@ -65,7 +71,7 @@ def _standing(levels: Levels | None, site: str) -> Iterator[Tile]:
         figure=spoken(age) if age is not None else "none",
         words="nothing waits" if age is None else "late" if is_late else "in time",
         verdict="act" if is_late else "well",
-        address=changelist(site, deliveries, due="late") if is_late else due,
+        address=changelist(Delivery, site, {"due": "late"}) if is_late else due,
     )
     yield _of_people("Poison pills", "poisoned", levels, poisoned)
     yield _of_people("Uncertain", "uncertain", levels, uncertain)
@@ -83,8 +89,8 @@ def _of_people(label: str, column: str, levels: Levels, address: str) -> Tile:
 
 
 def _going(section: Section, site: str) -> Iterator[Tile]:
-    succeeded = changelist(site, "delivery", state="succeeded")
-    retrying = changelist(site, "delivery", state="retrying")
+    succeeded = changelist(Delivery, site, {"state": "succeeded"})
+    retrying = changelist(Delivery, site, {"state": "retrying"})
     rates = section.rates
     if rates is None:
         for label, address in (("Throughput", succeeded), ("Failure rate", retrying)):
@@ -116,7 +122,7 @@ def _sweeps(section: Section, site: str) -> Tile:
         figure=f"{len(section.sweeps) - len(behind)} of {len(section.sweeps)}",
         words=f"not in time: {', '.join(behind)}" if behind else "all ran in time",
         verdict="act" if behind else "well",
-        address=changelist(site, "sweep"),
+        address=changelist(Sweep, site),
     )
 
 
@@ -127,15 +133,16 @@ def _alerts(section: Section, site: str) -> Tile:
         figure=section.alert_count,
         words="still last" if lasting > 1 else "still lasts" if lasting else "nothing lasts",
         verdict="act" if lasting else "well",
-        address=changelist(site, "alert", state="lasts"),
+        address=changelist(Alert, site, {"state": "lasts"}),
     )
 
 
-def _paused(section: Section) -> Tile:
+def _paused(section: Section, site: str, may: Callable[[str], bool]) -> Tile:
     paused = len(section.paused)
     return Tile(
         label="Paused",
         figure=str(paused),
         words="effects" if paused > 1 else "effect" if paused else "nothing is paused",
         verdict="look" if paused else "well",
+        address=changelist(EffectControl, site) if may("view_effectcontrol") else "",
     )

@@ -59,7 +59,9 @@ class Beginning(ReadOnlyAdmin):
     """The page that asks, and begins what was asked for."""
 
     def has_redrive_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm("reliable_effects.redrive_delivery")
+        """Who redrives sees what: the pages name deliveries, and what became of them."""
+        may = request.user.has_perm
+        return may("reliable_effects.redrive_delivery") and may("reliable_effects.view_delivery")
 
     # Not in the project's transaction per request: MariaDB can make only a whole one read-only.
     @method_decorator(transaction.non_atomic_requests)

@@ -7,8 +7,9 @@ What a new one needs here is one line, and a row that its remedy can change.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from django.contrib.admin import AdminSite
@@ -16,13 +17,18 @@ from django.contrib.admin.utils import quote
 from django.urls import reverse
 
 from reliable_effects.clock import DbNow
+from reliable_effects.console.redriving import operations
+from reliable_effects.console.redriving.selection import Selection
 from reliable_effects.models import (
     EffectControl,
+    FailureGroup,
+    GroupState,
     IdempotencyRecord,
     ScheduledJob,
 )
+from reliable_effects.outbox import edits
 from reliable_effects.reports.definition import definition
-from tests.outbox.conftest import poisoned_delivery, uncertain_delivery
+from tests.outbox.conftest import pending_delivery, poisoned_delivery, uncertain_delivery
 
 from .rows import a_row
 
@@ -36,6 +42,7 @@ class Page:
 
     needs: Sequence[str] | None
     arguments: Callable[[Row], list[Any]] = lambda row: [quote(row.pk)]
+    query: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,9 +51,10 @@ class Remedy:
 
     needs: str  # beside the permission to view
     row: Callable[[], Row]
-    data: dict[str, Any] = field(default_factory=dict)
+    data: Callable[[Row], dict[str, Any]] = lambda _: {}
     address: str = ""
     arguments: Callable[[Row], list[Any]] = lambda row: [quote(row.pk)]
+    view: Sequence[str] = ()  # to view it; its model's, where nothing is said
 
 
 def standard(*models: str, view: bool = True) -> dict[str, Page]:
@@ -67,8 +75,16 @@ def standard(*models: str, view: bool = True) -> dict[str, Page]:
 PAGES: dict[str, Page] = {
     **standard(
         "delivery", "outboxevent", "sweep", "outgoingcall", "scheduledjob", "walk", "coverage",
-        "alert", "inboxmessage", "idempotencyrecord", "report", "effectcontrol",
+        "alert", "inboxmessage", "idempotencyrecord", "report", "effectcontrol", "failuregroup",
+        "redriveoperation",
     ),
+    "delivery_edit_payload": Page(
+        needs=("view_delivery", "view_outboxevent", "edit_payload_delivery")
+    ),
+    "redriveoperation_add": Page(
+        needs=("view_delivery", "redrive_delivery"), arguments=lambda _: [], query="?state=poisoned"
+    ),
+    "report_compare": Page(needs=("view_report",), arguments=lambda row: [row.pk, 1]),
     # The report's own `allowed=` is asked as well; whoever reads it leaves a row of that.
     "report_read": Page(needs=("view_report",)),
     "effectcontrol_effect": Page(
@@ -95,13 +111,52 @@ def _paused() -> Row:
     return EffectControl.objects.create(effect="shop.thank", paused_at=DbNow())
 
 
+def _never_ran() -> Row:
+    return pending_delivery()
+
+
+def _acknowledged() -> Row:
+    row = a_row(FailureGroup)
+    FailureGroup.objects.filter(pk=row.pk).update(state=GroupState.ACKNOWLEDGED)
+    return row
+
+
 def _report() -> Row:
     found = definition(REPORT)
     assert found is not None
     return found.row({})
 
 
+def _operation() -> Row:
+    return operations.begin(
+        "default", Selection.of_query({"state": ["poisoned"]}), by="ada", why="it is mended",
+        rate=600, canary=10, halt_percent=50,
+    )  # fmt: skip
+
+
+def _paused_operation() -> Row:
+    row = _operation()
+    assert operations.pause(row, by="ada", why="lunch")
+    return row
+
+
+def _edit(row: Row) -> dict[str, Any]:
+    """As its page asks for it, confirmed. It has run, so it gets a new key."""
+    return {
+        "step": "confirm", "payload": '{"customer": "another"}', "shown": edits.stamp(row),
+        "did_not_happen": "on",
+    }  # fmt: skip
+
+
+def _chosen(_: Row) -> dict[str, Any]:
+    selection = Selection.of_query({"state": ["poisoned"]}).to_json()
+    return {"selection": json.dumps(selection), "rate": 60, "canary": 5, "halt_percent": 50}
+
+
 WALL = {"wall": "2099-07-01T09:00", "zone": "Europe/Berlin"}
+
+ASKS = {"delivery.redrive_gradually": "redrive_delivery"}
+"""Actions that lead to a page which asks, and change nothing themselves; and what they need."""
 
 REMEDIES: dict[str, Remedy] = {
     "delivery.redrive": Remedy(needs="redrive_delivery", row=poisoned_delivery),
@@ -113,14 +168,14 @@ REMEDIES: dict[str, Remedy] = {
         needs="run_scheduledjob", row=lambda: a_row(ScheduledJob)
     ),
     "scheduledjob.reschedule": Remedy(
-        needs="reschedule_scheduledjob", row=lambda: a_row(ScheduledJob), data=WALL
+        needs="reschedule_scheduledjob", row=lambda: a_row(ScheduledJob), data=lambda _: WALL
     ),
     "scheduledjob.cancel": Remedy(
         needs="cancel_scheduledjob", row=lambda: a_row(ScheduledJob)
     ),
     "idempotencyrecord.resolve_happened": Remedy(
         needs="resolve_idempotencyrecord", row=lambda: a_row(IdempotencyRecord),
-        data={"status": "201"},
+        data=lambda _: {"status": "201"},
     ),
     "idempotencyrecord.resolve_did_not": Remedy(
         needs="resolve_idempotencyrecord", row=lambda: a_row(IdempotencyRecord)
@@ -134,11 +189,39 @@ REMEDIES: dict[str, Remedy] = {
         needs="pause_effect", row=_paused, address="effectcontrol_resume",
         arguments=lambda row: [row.effect],
     ),
+    "delivery_edit_payload": Remedy(
+        needs="edit_payload_delivery", row=_never_ran, address="delivery_edit_payload", data=_edit,
+        view=("view_delivery", "view_outboxevent"),
+    ),
+    "failuregroup.acknowledge": Remedy(
+        needs="triage_failuregroup", row=lambda: a_row(FailureGroup)
+    ),
+    "failuregroup.mark_fixed": Remedy(
+        needs="triage_failuregroup", row=lambda: a_row(FailureGroup),
+        data=lambda _: {"release": "v2"},
+    ),
+    "failuregroup.reopen": Remedy(needs="triage_failuregroup", row=_acknowledged),
+    "redriveoperation_add": Remedy(
+        needs="redrive_delivery", row=poisoned_delivery, address="redriveoperation_add",
+        arguments=lambda _: [], data=_chosen, view=("view_delivery",),
+    ),
+    "redriveoperation_pause": Remedy(
+        needs="redrive_delivery", row=_operation, address="redriveoperation_pause",
+        view=("view_delivery",),
+    ),
+    "redriveoperation_resume": Remedy(
+        needs="redrive_delivery", row=_paused_operation, address="redriveoperation_resume",
+        view=("view_delivery",),
+    ),
+    "redriveoperation_cancel": Remedy(
+        needs="redrive_delivery", row=_operation, address="redriveoperation_cancel",
+        view=("view_delivery",),
+    ),
 }  # fmt: skip
 
 
 PARTS: dict[tuple[str, str], str] = {
-    ("delivery_change", "Attempts that did not"): "view_attempt",
+    ("delivery_change", "<dt>message</dt>"): "view_attempt",
     ("delivery_change", "Calls to partners"): "view_outgoingcall",
     ("delivery_change", "Payload:"): "view_outboxevent",
     ("outboxevent_change", "Deliveries:"): "view_delivery",
@@ -161,7 +244,7 @@ def address(site: AdminSite, name: str, arguments: Sequence[Any]) -> str:
 def confirm(site: AdminSite, client: Any, name: str, row: Row, why: str = "because") -> Any:
     """Try the remedy on *row*, as a person who has read its page confirms it."""
     remedy = REMEDIES[name]
-    data = {"why": why, **remedy.data}
+    data = {"why": why, **remedy.data(row)}
     if remedy.address:
         return client.post(address(site, remedy.address, remedy.arguments(row)), data)
     action = {"action": name.partition(".")[2], "_selected_action": str(row.pk)}

@@ -14,7 +14,7 @@ from django.test import Client, RequestFactory
 from reliable_effects.models import EffectControl
 
 from .conftest import log_in
-from .matrix import PAGES, PARTS, REMEDIES, address, confirm, model_of
+from .matrix import ASKS, PAGES, PARTS, REMEDIES, address, confirm, model_of
 from .rows import a_row, digest, our_models
 
 pytestmark = pytest.mark.django_db
@@ -34,7 +34,7 @@ def test_every_page_and_action_is_in_the_table(site: AdminSite):
 
     by_address = {remedy.address for remedy in REMEDIES.values() if remedy.address}
     assert pages == {*PAGES, *by_address}
-    assert actions == {name for name in REMEDIES if not REMEDIES[name].address}
+    assert actions == {*ASKS, *(name for name in REMEDIES if not REMEDIES[name].address)}
 
 
 def _actions(admin) -> list[str]:
@@ -71,7 +71,7 @@ def row_of(name: str):
 def test_a_page_is_shown_to_who_may_see_it_and_changes_nothing(site, name):
     """Anonymous, staff, one permission short of it, all of them, and a superuser."""
     page = PAGES[name]
-    where = address(site, name, page.arguments(row_of(name)))
+    where = address(site, name, page.arguments(row_of(name))) + page.query
     needs = page.needs or ()
     short_of_one = {tuple(other for other in needs if other != one) for one in needs}
 
@@ -136,17 +136,18 @@ def _content(response) -> str:
 @pytest.mark.parametrize("name", REMEDIES)
 def test_a_remedy_is_done_for_who_may_do_it_and_for_nobody_else(site, name):
     """Its own permission and the one to view: neither alone, nor all others together."""
-    own, view = REMEDIES[name].needs, f"view_{model_of(name)}"
+    own = REMEDIES[name].needs
+    view = REMEDIES[name].view or (f"view_{model_of(name)}",)
     others = {remedy.needs for remedy in REMEDIES.values()} - {own}
     views = {need for page in PAGES.values() for need in page.needs or () if "view_" in need}
     row = REMEDIES[name].row()
     refused = {
         "anonymous": Client(),
         "staff without permissions": log_in(),
-        "view only": log_in(view),
+        "view only": log_in(*view),
         "its own only": log_in(own),
         "all but its own": log_in(*others, *views),
-        "all but to view it": log_in(own, *others, *views - {view}),
+        "all but to view it": log_in(own, *others, *views - {*view}),
     }
 
     before = digest()
@@ -154,11 +155,25 @@ def test_a_remedy_is_done_for_who_may_do_it_and_for_nobody_else(site, name):
         confirm(site, client, name, row)
         assert digest() == before, who
 
-    response = confirm(site, log_in(own, view), name, row)
+    response = confirm(site, log_in(own, *view), name, row)
 
     assert response.status_code == HTTPStatus.FOUND, response.content.decode()
     assert digest() != before
     assert LogEntry.objects.filter(change_message__contains="because").count() == 1
+
+
+@pytest.mark.parametrize("name", ASKS)
+def test_an_action_that_only_asks_is_for_who_may_do_what_it_leads_to(site, name):
+    """It is a POST because the list's ticks are one, and changes nothing for anybody."""
+    own, view, row = ASKS[name], f"view_{model_of(name)}", row_of(name)
+    where = address(site, f"{model_of(name)}_changelist", [])
+    data = {"action": name.partition(".")[2], "_selected_action": str(row.pk)}
+    before = digest()
+
+    assert 'name="why"' in log_in(own, view).post(where, data).content.decode()
+    for refused in (Client(), log_in(), log_in(view), log_in(own)):
+        assert 'name="why"' not in refused.post(where, data).content.decode()
+    assert digest() == before
 
 
 @pytest.mark.parametrize("name", REMEDIES)
