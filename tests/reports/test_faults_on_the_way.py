@@ -116,6 +116,7 @@ def built_and_asked_again(declared):
 @pytest.mark.parametrize("mode", [Mode.REFUSE, Mode.CUT])
 def test_a_store_that_is_away(large, network, bucket, mode):
     row = built_and_asked_again(large)
+    network.mode = Mode.CUT  # connections that are kept open end, too
     network.mode = mode
     fails_as(row, told="Connection")
     network.mode = Mode.OK
@@ -218,6 +219,7 @@ def test_a_store_that_is_away_for_good_leaves_what_is_served(make_report, networ
     declared = make_report(rows, max_attempts=2, backoff=Backoff(first=PAUSE, longest=PAUSE))
     built(declared)
     row = asked(declared)
+    network.mode = Mode.CUT  # as above
     network.mode = Mode.REFUSE
     run_effects(until=timedelta(minutes=5), record=True)
     network.mode = Mode.OK
