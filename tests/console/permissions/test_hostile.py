@@ -53,7 +53,8 @@ def pages(site):
     models = {model._meta.model_name: model for model in our_models()}
     for name, page in PAGES.items():
         if page.needs is not None:
-            yield name, address(site, name, page.arguments(a_row(models[model_of(name)])))
+            row = a_row(models[model_of(name)])
+            yield name, address(site, name, page.arguments(row)) + page.query
 
 
 @pytest.mark.usefixtures("hostile")
@@ -67,7 +68,9 @@ def test_no_row_can_bring_markup_into_a_page(site):
         if name == "report_read":  # a report's content is a download, and no page
             continue
         response = client.get(where, follow=True)
-        assert response.status_code == HTTPStatus.OK, name
+        # This release does not know the report, so there is nothing of it to compare.
+        there = name != "report_compare"
+        assert (response.status_code == HTTPStatus.OK) == there, name
         assert traces_in(response) == [], name
         quoting |= {name} if "&lt;" in response.content.decode() else set()
     assert len(quoting) > 20, quoting  # it was there to be shown
@@ -92,7 +95,7 @@ def test_no_form_that_is_shown_again_can(site, name):
     """Nor the page that says why it was refused."""
     remedy, row = REMEDIES[name], REMEDIES[name].row()
     client = log_in(is_superuser=True)
-    wrong = dict.fromkeys((*remedy.data, "until", "database", "shown"), MARKUP)
+    wrong = dict.fromkeys((*remedy.data(row), "until", "database", "shown"), MARKUP)
     where = address(site, f"{model_of(name)}_changelist", [])
     if remedy.address:
         where = address(site, remedy.address, remedy.arguments(row))
