@@ -122,16 +122,19 @@ def _servers_survive_each_test() -> Iterator[None]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Of several runs (tests/run.py), one has what is the same on each database: "only" that."""
+    """Of several runs (tests/run.py), each has its share; one that is alone has all."""
     deselect_what_takes_long(config, items)
-    if wanted := os.environ.get("TEST_DATABASE_FREE"):
-        left_out = [item for item in items if _differs(item) != (wanted == "no")]
+    if "TEST_SHARE" in os.environ:
+        shares = {item: _share(item) for item in items}
+        left_out = [item for item in items if shares[item] != os.environ["TEST_SHARE"]]
         config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if _differs(item) == (wanted == "no")]
+        items[:] = [item for item in items if shares[item] == os.environ["TEST_SHARE"]]
 
 
-def _differs(item: pytest.Item) -> bool:
-    return _uses_a_database(item) and not _wants_only_one(item)
+def _share(item: pytest.Item) -> str:
+    if not _uses_a_database(item):
+        return "no database"
+    return "one database" if _wants_only_one(item) else "each database"
 
 
 def _uses_a_database(item: pytest.Item) -> bool:

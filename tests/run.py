@@ -1,7 +1,7 @@
 """
 `make test`: the suite once per database, the example project's, and what was not tested.
 
-What needs no database, or only one, is a run of its own beside them.
+What needs no database, and what needs only one, are runs of their own beside them.
 
 TEST_DATABASES names the databases (all three); arguments go to pytest.
 """
@@ -13,6 +13,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import ExitStack
 from importlib.util import find_spec
 from pathlib import Path
@@ -40,13 +41,9 @@ def main(arguments: list[str]) -> int:
         databases = os.environ.get("TEST_DATABASES", "postgres sqlite mariadb").split()
         for database in databases:
             try:
-                if len(databases) == 1:
-                    start(database, arguments, **_environment(database))
-                    continue
-                if not runs:  # it waits for brokers and workers as long as all the others
-                    once = _environment(database, "_once")
-                    start("once", arguments, TEST_DATABASE_FREE="only", **once)
-                start(database, arguments, TEST_DATABASE_FREE="no", **_environment(database))
+                is_all = len(databases) == 1
+                for name, environment in _shares(database, is_first=not runs, is_all=is_all):
+                    start(name, arguments, **environment)
             except (Missing, NoDriver) as missing:
                 gaps.append(f"nothing on {database}: {missing}")
         if not arguments:
@@ -66,11 +63,22 @@ class NoDriver(Exception):
         super().__init__("mysqlclient is not installed. `make services`, then `make test` again.")
 
 
+def _shares(database: str, *, is_first: bool, is_all: bool) -> Iterator[tuple[str, dict[str, str]]]:
+    """The runs on *database*: its name or share, and what it is told."""
+    if is_all:
+        yield database, _environment(database)
+        return
+    if is_first:  # both wait for brokers and workers as long as all others take
+        for share in ("no database", "one database"):
+            yield share, {"TEST_SHARE": share} | _environment(database, share.replace(" ", "_"))
+    yield database, {"TEST_SHARE": "each database"} | _environment(database)
+
+
 def _environment(database: str, suffix: str = "") -> dict[str, str]:
     """
     What a run on *database* is told; its server is started, and ends with this process.
 
-    Where the environment names a server, two runs meet there: *suffix* is for their databases.
+    Where the environment names a server, several runs meet there: *suffix* is for their databases.
     """
     if database == "mariadb" and find_spec("MySQLdb") is None:
         raise NoDriver

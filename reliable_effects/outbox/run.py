@@ -195,6 +195,8 @@ def _carried_out(  # noqa: PLR0911  # one for each way to end
         return Refused(Reason.REFUSED, asked)
     except Uncertain as asked:
         return Unsure(asked)
+    except timeout.Unguarded as error:
+        return Interrupted(error)  # what another effect did to this process is not its failure
     except EffectTimeout as error:
         _drop_connections()
         return Unsure(error) if effect.verify is not None else Failed(error)

@@ -159,7 +159,7 @@ _MOST_INTERRUPTIONS = 3  # of one delivery; what always interrupts is its own do
 
 
 def _settle_interruption(claimed: Claimed, exception: Exception) -> None:
-    """A deadlock or a lost connection is no failure of the effect: no attempt is spent."""
+    """A deadlock, a lost connection or a worker without means is no failure of the effect."""
     times = int(noted(claimed.notes, Notes.INTERRUPTED)) + 1
     if times > _MOST_INTERRUPTIONS:
         fail = _settle_doubt if claimed.verifying else _settle_failure
@@ -168,7 +168,7 @@ def _settle_interruption(claimed: Claimed, exception: Exception) -> None:
     rest = claimed.effect.backoff.delay(times)
     if finish.release(claimed, until=rest, **{Notes.INTERRUPTED: times}):
         logger.warning(
-            "interrupted %s delivery=%d by the database: %s; again in %.1fs",
+            "interrupted %s delivery=%d, not by itself: %s; again in %.1fs",
             claimed.effect.name, claimed.id, exception, rest.total_seconds(),
         )  # fmt: skip
 

@@ -88,6 +88,16 @@ class Watch:
             self.armed = False
 
 
+class Unguarded(Exception):
+    """Nothing would end this run if it hung, so it was not begun."""
+
+    def __init__(self, effect: str) -> None:
+        super().__init__(
+            f"{effect} was not begun: this process cannot start the thread that would end it if it"
+            " hung. Look at its limits of memory and threads, and restart it."
+        )
+
+
 _kill_at: float | None = None  # by the monotonic clock; None: nobody watches
 
 
@@ -98,6 +108,9 @@ def _kill_after(lease: timedelta) -> None:
     Setting the watchdog starts a thread (100 to 300 µs), more than many an effect takes. So what is
     set stays set from one run of a hint to the next, while it would strike less than a second
     early, and within the grace.
+
+    Raises:
+        RuntimeError: there is no memory for one more thread, or none is allowed.
     """
     global _kill_at  # noqa: PLW0603  # one watchdog per process, as in faulthandler
     seconds = lease.total_seconds()
@@ -105,6 +118,7 @@ def _kill_after(lease: timedelta) -> None:
     left = None if _kill_at is None else _kill_at - time.monotonic()
     if left is not None and seconds - slack <= left <= seconds:
         return
+    _kill_at = None  # the one that was set is gone also where a new one cannot be started
     faulthandler.dump_traceback_later(seconds, exit=True, file=sys.__stderr__ or _STDERR)
     _kill_at = time.monotonic() + seconds
 
@@ -126,8 +140,8 @@ def guarded(bound: timedelta | None = None) -> Iterator[None]:
         yield
         return
     before, _guarded_for = _guarded_for, bound or settings().timeout + settings().lease_grace
-    _kill_after(_guarded_for)
     try:
+        _kill_after(_guarded_for)
         yield
     finally:
         _guarded_for = before
@@ -149,9 +163,17 @@ _watch: Watch | None = None  # of the run in this process's main thread
 
 @contextmanager
 def watching(watch: Watch) -> Iterator[Watch]:
-    """Arm *watch* for the block. Where nothing can be enforced it only counts `max_runtime`."""
+    """
+    Arm *watch* for the block. Where nothing can be enforced it only counts `max_runtime`.
+
+    Raises:
+        Unguarded: it could be, and this process has no means; the block was not begun.
+    """
     global _watch  # noqa: PLW0603  # a signal handler has no other way to find it
-    watch.arm()
+    try:
+        watch.arm()
+    except RuntimeError as error:
+        raise Unguarded(watch.effect) from error
     if watch.armed:
         _watch = watch
     try:

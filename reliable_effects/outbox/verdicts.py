@@ -52,7 +52,7 @@ class DidNotHappen:
 
 @dataclass(frozen=True, slots=True)
 class Interrupted:
-    """The database failed between us and the effect; whatever was begun was rolled back."""
+    """The database failed, or the process, and not the effect; what was begun was rolled back."""
 
     exception: Exception
 

@@ -181,6 +181,7 @@ def _overwrite(row: OutboxEvent | Delivery, column: str) -> None:
         )
 
 
+@pytest.mark.usefixtures("unhurried")
 def test_a_payload_that_cannot_be_decoded_stops_no_other(make_effect):
     """Claimed with others it made all of them fail to be read, hint after hint."""
     effect = make_effect(harmless_to_repeat=True)

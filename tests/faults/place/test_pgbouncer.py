@@ -140,6 +140,7 @@ def test_the_tests_of_the_outbox_pass_through_pgbouncer(evidence):
         command = [sys.executable, "-m", "pytest", "-q", "tests/outbox", "--reuse-db"]
         ignored = [f"--ignore=tests/outbox/{name}" for name in _NOT_THERE]
         environment = os.environ | {"TEST_POSTGRES_URL": bouncer.url, "TEST_FAULTS": ""}
+        environment.pop("TEST_SHARE", None)  # all of them
         done = subprocess.run(
             [*command, *ignored], env=environment, check=False, capture_output=True, text=True
         )
