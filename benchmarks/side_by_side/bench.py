@@ -45,7 +45,7 @@ SIZES = {
             fan_outs=1, finished=2_000, future=1_000, due=1_500, held=2, flat=3, deliveries=300,
         ),
         Size(
-            name="quick", pairs=6, block=0.2, backlog=4_000, window=3, rounds=1, latency=4,
+            name="quick", pairs=5, block=0.2, backlog=4_000, window=2, rounds=1, latency=3,
             fan_outs=2, finished=20_000, future=10_000, due=5_000, held=5, flat=5,
             deliveries=2_000,
         ),
