@@ -41,7 +41,7 @@ SIZES = {
     size.name: size
     for size in (
         Size(
-            name="tiny", pairs=2, block=0.03, backlog=200, window=5, rounds=1, latency=1,
+            name="tiny", pairs=2, block=0.03, backlog=100, window=60, rounds=1, latency=1,
             fan_outs=1, finished=2_000, future=1_000, due=1_500, held=2, flat=3, deliveries=300,
         ),
         Size(

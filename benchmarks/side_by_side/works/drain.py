@@ -18,7 +18,7 @@ from ..stage import NotRun, Stage
 from ..usage import cpu_seconds
 
 WORKERS = 2
-_START = 30.0  # seconds until the first effect, at most
+_START = 60.0  # seconds until the first effect, at most
 _LEFT = 0.5  # of a backlog: with less, it is filled up again before the next turn
 
 
