@@ -50,6 +50,11 @@ SIZES = {
             deliveries=2_000,
         ),
         Size(
+            name="short", pairs=8, block=0.3, backlog=15_000, window=6, rounds=2, latency=8,
+            fan_outs=5, finished=100_000, future=20_000, due=10_000, held=30, flat=30,
+            deliveries=10_000,
+        ),
+        Size(
             name="usual", pairs=12, block=0.35, backlog=100_000, window=12, rounds=3, latency=15,
             fan_outs=10, finished=500_000, future=100_000, due=20_000, held=120, flat=300,
             deliveries=50_000,
