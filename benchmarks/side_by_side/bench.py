@@ -41,13 +41,18 @@ SIZES = {
     size.name: size
     for size in (
         Size(
-            name="tiny", pairs=2, block=0.03, backlog=200, window=5, rounds=1, latency=1,
+            name="tiny", pairs=2, block=0.03, backlog=100, window=60, rounds=1, latency=1,
             fan_outs=1, finished=2_000, future=1_000, due=1_500, held=2, flat=3, deliveries=300,
         ),
         Size(
-            name="quick", pairs=6, block=0.2, backlog=4_000, window=3, rounds=1, latency=4,
+            name="quick", pairs=5, block=0.2, backlog=4_000, window=2, rounds=1, latency=3,
             fan_outs=2, finished=20_000, future=10_000, due=5_000, held=5, flat=5,
             deliveries=2_000,
+        ),
+        Size(
+            name="short", pairs=8, block=0.3, backlog=15_000, window=6, rounds=2, latency=8,
+            fan_outs=5, finished=100_000, future=20_000, due=10_000, held=30, flat=30,
+            deliveries=10_000,
         ),
         Size(
             name="usual", pairs=12, block=0.35, backlog=100_000, window=12, rounds=3, latency=15,

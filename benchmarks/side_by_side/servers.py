@@ -1,5 +1,5 @@
 """
-The servers of one run. PostgreSQL keeps what it has committed, as in production: fsync is on.
+The servers of one run. Databases keep what they have committed, as in production: fsync is on.
 
 The tests' own servers have it off, so these are others. Redis keeps nothing on disk, which is kind
 to whoever uses it; RabbitMQ has durable queues and persistent messages, Celery's default.
@@ -29,6 +29,14 @@ class DurablePostgres(Postgres):
     def command(self) -> list[str]:
         # The last word counts, so ours come after the tests'.
         return [*super().command(), *(f"--{name}={value}" for name, value in SETTINGS.items())]
+
+
+class DurableMariaDB(MariaDB):
+    variable = "BENCH_MARIADB_URL"
+
+    def command(self) -> list[str]:
+        durable = ("--innodb-flush-log-at-trx-commit=1", "--innodb-flush-method=fsync")
+        return [*super().command(), *durable]
 
 
 class StompRabbitMQ(RabbitMQ):
@@ -62,7 +70,7 @@ class Servers:
 
     @cached_property
     def mariadb(self) -> Server | Given:
-        return self._started(MariaDB)
+        return self._started(DurableMariaDB)
 
     @cached_property
     def redis(self) -> Server | Given:

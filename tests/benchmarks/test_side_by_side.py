@@ -57,8 +57,9 @@ def _by_contender(result):
 
 @pytest.mark.timeout(300)
 def test_a_request_is_measured_and_so_is_the_noise(measured):
-    rows = _by_contender(measured("request", only=["raw_sql", "ours"]))
+    result = measured("request", only=["raw_sql", "ours", "huey"])
 
+    rows = _by_contender(result)
     measures = {row["measure"] for row in rows["ours"]}
     assert measures == {
         "order + 1 effect",
@@ -68,27 +69,31 @@ def test_a_request_is_measured_and_so_is_the_noise(measured):
     }
     assert {row["measure"] for row in rows["raw_sql"]} == measures
     assert all(row["median"] > 0 for row in rows["floor"])
+    if find_spec("huey") is None:  # who is not installed is named, and keeps nobody away
+        assert result["not_run"] == {"request: huey": "huey is not installed"}
 
 
 @pytest.mark.timeout(300)
 def test_every_effect_of_a_drain_runs_once_and_is_finished(measured):
-    rows = _by_contender(measured("drain", only=["raw_sql", "ours", "celery_redis", "ours_redis"]))
+    rows = _by_contender(measured("drain", only=["ours", "celery_redis", "ours_redis"]))
 
-    for contender in ("raw_sql", "ours", "celery_redis", "ours_redis"):
+    for contender in ("ours", "celery_redis", "ours_redis"):
+        assert any(row["measure"] == "no-op effects" for row in rows[contender])
         for row in rows[contender]:
-            assert row["n"] == 200
+            assert row["n"] == 100
             assert row["median"] > 0
             assert row["note"] == "", row
 
 
 @pytest.mark.timeout(300)
 def test_what_begins_late_is_measured(measured):
-    result = measured("latency", "fan_out", only=["ours", "celery_redis"])
+    result = measured("latency", "fan_out", only=["raw_sql", "ours"])
 
     assert not result["not_run"]
-    for rows in _by_contender(result).values():
-        assert [row["work"] for row in rows] == ["latency", "fan_out"]
-        assert all(row["note"] == "" for row in rows)
+    rows = _by_contender(result)
+    assert [row["work"] for row in rows["ours"]] == ["latency", "fan_out"]
+    assert [row["work"] for row in rows["raw_sql"]] == ["latency"]
+    assert all(row["note"] == "" for row in result["rows"])
 
 
 @pytest.mark.timeout(300)
@@ -109,12 +114,3 @@ def test_memory_and_a_broker_that_is_away_are_measured(measured):
     measures = {row["measure"] for row in result["rows"]}
     assert "order + 1 effect, broker hung, all others" in measures
     assert "a worker of 2 processes" in measures
-
-
-@pytest.mark.timeout(300)
-@pytest.mark.skipif(find_spec("huey") is not None, reason="the peers are installed here")
-def test_who_is_not_installed_is_named(measured):
-    result = measured("request", only=["ours", "huey"])
-
-    assert result["not_run"] == {"request: huey": "huey is not installed"}
-    assert "ours" in _by_contender(result)

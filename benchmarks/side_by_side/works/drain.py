@@ -9,16 +9,16 @@ end every effect must have run once, and what the contender calls unfinished mus
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from statistics import median
 
 from ..bench import Bench
 from ..contenders import Kind
 from ..figures import Row, rate
 from ..site import ledger
 from ..stage import NotRun, Stage
+from ..usage import cpu_seconds
 
 WORKERS = 2
-_START = 30.0  # seconds until the first effect, at most
+_START = 60.0  # seconds until the first effect, at most
 _LEFT = 0.5  # of a backlog: with less, it is filled up again before the next turn
 
 
@@ -28,6 +28,7 @@ class _Lane:
     kind: str
     filled: int = 0
     rates: list[float] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)  # microseconds for an effect
     filling: float = 0.0  # seconds
 
 
@@ -62,7 +63,11 @@ def _turn(bench: Bench, lane: _Lane) -> None:
         lane.filled += wanted
     with stage.workers(WORKERS):
         stage.wait_for_runs(before + 1, _START)
-        stage.wait_for_runs(lane.filled, size.window)
+        began, cpu = ledger.count(stage.ledger), cpu_seconds(stage.worker_pids())
+        ended = stage.wait_for_runs(lane.filled, size.window)
+        if cpu is not None and ended > began:
+            spent = (cpu_seconds(stage.worker_pids()) or cpu) - cpu
+            lane.cpu.append(1e6 * spent / (ended - began))
     times = [run.at for run in stage.runs()[before:]]
     if len(times) < 2:  # noqa: PLR2004  # a rate needs a span
         raise NotRun(f"nothing ran within {_START:.0f} s: {stage.last_line('worker-0')}")
@@ -85,6 +90,17 @@ def _add(bench: Bench, lane: _Lane) -> None:
             extra={"fill_us": round(1e6 * lane.filling / max(1, lane.filled))},
         )
     )
+    if lane.cpu:
+        bench.add(
+            Row(
+                work="drain",
+                contender=stage.contender.name,
+                measure=f"CPU of all workers, {kind}",
+                unit="µs each",
+                values=lane.cpu,
+                n=len(runs),
+            )
+        )
 
 
 def _what_is_wrong(lane: _Lane, runs: list[ledger.Run]) -> str:
@@ -100,8 +116,3 @@ def _what_is_wrong(lane: _Lane, runs: list[ledger.Run]) -> str:
     if ran > lane.filled:
         wrong.append(f"{ran} ran of {lane.filled}")
     return "; ".join(wrong)
-
-
-def median_rate(rows: list[Row], contender: str, measure: str = "no-op effects") -> float | None:
-    found = [row for row in rows if (row.contender, row.measure) == (contender, measure)]
-    return median(found[0].values) if found else None

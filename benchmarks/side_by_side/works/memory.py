@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from ..bench import Bench
 from ..figures import Row
-from ..memory_of import megabytes
 from ..stage import NotRun, Stage
+from ..usage import megabytes
 
 _WORKERS = 2
 _WARM_UP = 100  # deliveries: by then all processes are there
