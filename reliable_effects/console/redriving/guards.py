@@ -75,9 +75,16 @@ class Guards:
     def _asked(
         self, effect: Effect[Any, Any], delivery: Delivery, event: OutboxEvent | None
     ) -> Foreseen:
-        notes = delivery.notes
-        payload = event and in_force(self.using, delivery.pk, notes, event)
-        if event is None or payload is None:  # lost, or the edit that its notes name is
+        if event is None:
+            return Foreseen.UNREADABLE
+        return self._unread(effect, delivery, event) or self._guarded(effect, event)
+
+    def _unread(
+        self, effect: Effect[Any, Any], delivery: Delivery, event: OutboxEvent
+    ) -> Foreseen | None:
+        """Why its payload, as a person may have edited it, cannot be read; None where it can."""
+        payload = in_force(self.using, delivery.pk, delivery.notes, event)
+        if payload is None:  # the edit that its notes name is not there
             return Foreseen.UNREADABLE
         known = declared(effect, event)
         if payload.version > known.version:
@@ -86,6 +93,9 @@ class Guards:
             known.codec.load(payload.stored, payload.version)
         except BadPayload:
             return Foreseen.UNREADABLE
+        return None
+
+    def _guarded(self, effect: Effect[Any, Any], event: OutboxEvent) -> Foreseen:
         subject = subject_of(effect, event, self.using)
         if subject is MISSING and effect.subject_gone != "run":
             return Foreseen.GONE if effect.subject_gone == "poison" else Foreseen.GONE_SKIPPED
