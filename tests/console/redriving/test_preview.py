@@ -17,7 +17,8 @@ from reliable_effects.console.redriving.reading import NothingIsWritten, reading
 from reliable_effects.console.redriving.selection import Selection
 from reliable_effects.outbox import pausing, remedy
 from reliable_effects.outbox.models import Delivery, OutboxEvent
-from reliable_effects.outbox.states import State
+from reliable_effects.outbox.payloads import PayloadEdit
+from reliable_effects.outbox.states import Notes, State
 from tests.outbox.conftest import (
     IN_STATE,
     an_event,
@@ -125,6 +126,19 @@ def test_upcasters_are_asked_too(make_effect):
     ]
 
     assert foreseen(*rows) == [Foreseen.RUNS, Foreseen.UNREADABLE]
+
+
+def test_what_a_person_has_edited_is_what_is_read(make_effect):
+    """Not the event's own payload, which they have rejected; and an edit that is gone is neither."""
+    row = poisoned_delivery(make_effect(), payload=["no dict"])
+    made = PayloadEdit.objects.create(
+        delivery=row, event_id=row.event_id, payload={}, version=1, generation=0, by="ada", why="x"
+    )
+    Delivery.objects.filter(pk=row.pk).update(notes={Notes.EDIT: made.pk})
+
+    assert foreseen(row) == [Foreseen.RUNS]
+    made.delete()
+    assert foreseen(row) == [Foreseen.UNREADABLE]
 
 
 def writing(order) -> bool:
