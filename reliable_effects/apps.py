@@ -22,7 +22,7 @@ class ReliableEffectsConfig(AppConfig):
         from . import checks  # noqa: F401, PLC0415  # registers itself; models are loaded by now
         from .console.groups import erase as erase_samples  # noqa: PLC0415
         from .console.groups import grouping  # noqa: PLC0415
-        from .console.redriving import halted  # noqa: PLC0415
+        from .console.redriving import halted, in_timeline  # noqa: PLC0415
         from .console.redriving import steps as redrive_steps  # noqa: PLC0415
         from .console.rollups import sweep as rollups  # noqa: PLC0415
         from .idempotency import erase as erase_answers  # noqa: PLC0415
@@ -54,6 +54,7 @@ class ReliableEffectsConfig(AppConfig):
         erase_samples.register()
         redrive_steps.register()
         halted.register()
+        in_timeline.register()
         rollups.register()
         alerts.register()  # the last: a sweep that never ran yet is no alarm of a first turn
         # Events first: effects are declared on them. An import error is raised as it is.

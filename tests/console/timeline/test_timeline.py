@@ -162,7 +162,7 @@ def test_the_number_of_queries_is_fixed():
         called(many, before(number))
 
     asked(one)  # the content type is read once in a process
-    assert asked(one) == asked(many) <= 6
+    assert asked(one) == asked(many) <= 7
 
 
 def test_of_a_log_without_end_the_newest_is_looked_through_and_that_is_said(monkeypatch):
