@@ -7,6 +7,8 @@ a machine that is frozen in the middle of a step keeps its locks for hours.
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from django.db import connection
 
@@ -17,13 +19,18 @@ from reliable_effects.console.redriving import steps
 from reliable_effects.console.redriving.models import Outcome, RedriveItem
 from reliable_effects.console.rollups.models import RollupCursor
 from reliable_effects.console.rollups.sweep import rollup
+from reliable_effects.outbox import pausing, prune
+from reliable_effects.outbox.forget import forget
 from reliable_effects.outbox.models import Delivery
 from reliable_effects.outbox.states import State
 from tests.console.groups.conftest import REFUSED, TIMED_OUT, fingerprint_of, pill, the_group
 from tests.console.redriving.conftest import begun, later, released, seen, swept
 from tests.forgetting import forget_rows
-from tests.outbox.conftest import pending_delivery, poisoned_delivery
+from tests.outbox.conftest import carry_out, make_effect, pending_delivery, poisoned_delivery
+from tests.shop.models import Order
 from tests.sweeps.conftest import locked
+
+__all__ = ["make_effect"]
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -100,6 +107,52 @@ def test_a_group_that_somebody_holds_keeps_no_other_pill_from_its_group():
     group("default")
     assert fingerprint_of(new) == REFUSED
     assert FailureGroup.objects.get(fingerprint=REFUSED).total == 2
+
+
+def test_a_group_that_somebody_holds_keeps_nobody_from_pruning_the_others(settings):
+    """Its sample is not deleted without the group's copy of its text."""
+    settings.RELIABLE_EFFECTS = {"RETENTION_BY_STATE": {"POISONED": timedelta(days=30)}}
+    sample = pill(REFUSED)
+    pill(TIMED_OUT)
+    group("default")
+    Delivery.objects.update(finished_at="2020-01-01T00:00Z")
+
+    with locked(the_group(REFUSED)):
+        prune.prune("default")
+
+    assert set(Delivery.objects.all()) == {sample}
+    prune.forget()  # as some hours later, when it begins anew
+    prune.prune("default")
+    assert not Delivery.objects.exists()
+    assert the_group(REFUSED).sample_message == ""
+
+
+def test_a_group_that_somebody_holds_is_left_by_who_forgets_and_told_of():
+    """To wait would be without a bound; to say that all is forgotten would be a lie."""
+    order = Order.objects.create()
+    pill(REFUSED, subject=order)
+    group("default")
+
+    with locked(the_group(REFUSED)):
+        told = forget(order, by="anna", why="asked")
+
+    assert told.others["samples of failures"].left == 1
+    assert not told.is_complete
+    assert forget(order, by="anna", why="asked").is_complete
+    assert the_group(REFUSED).sample_message == ""
+
+
+def test_a_resumed_effect_comes_back_without_what_somebody_holds(make_effect):
+    """A person waits for the page; and the rest of it comes by itself."""
+    away = make_effect(name="shop.away")
+    held, free = pending_delivery(away), pending_delivery(away)
+    pausing.pause("shop.away", by="ada", why="the bank is away")
+    carry_out(held, free)
+
+    with locked(held):
+        assert pausing.resume("shop.away", by="ada", why="it is back") == 1
+
+    assert pausing.bring_back("shop.away") == 1
 
 
 def test_where_somebody_holds_the_cursor_nothing_is_counted_this_time():
