@@ -33,6 +33,7 @@ logger = logging.getLogger("reliable_effects")
 
 EDITABLE = ANEW
 CHANGED = "it was changed since it was shown, or a worker has it; look again"
+_MADE_UP = "reconcile"  # the source of events for what was found to be owed
 _UNREADABLE = f"{BadPayload.__module__}.{BadPayload.__qualname__}"
 
 
@@ -124,7 +125,7 @@ def terms_of(row: Delivery, event: OutboxEvent | None) -> Terms:
     """What an edit of *row* takes. At most four small queries."""
     if problem := _problem(row, event):
         return Terms(problem)
-    if _never_ran(row):
+    if event is not None and _never_ran(row, event):
         return Terms()
     # Whatever became of it: a partner that has seen the key has seen it with another payload.
     return Terms(anew=True, needs_word=row.pk not in surely_did_not_happen([row]))
@@ -157,8 +158,10 @@ def _not_allowed(terms: Terms, may_start_anew: bool, did_not_happen: bool) -> st
     return ""
 
 
-def _never_ran(row: Delivery) -> bool:
+def _never_ran(row: Delivery, event: OutboxEvent) -> bool:
     """Whether the effect was surely never called: it was not claimed, or could not be read then."""
+    if event.source == _MADE_UP or row.state == State.UNCERTAIN:
+        return False  # what our row said before it was lost, nobody knows; its key is the same
     if not row.flags & Flag.BEGUN:
         return True
     could_not_be_read = row.state == State.POISONED and row.reason == Reason.UNREADABLE

@@ -20,6 +20,7 @@ from ..controls.models import EffectControl
 from ..effects.registry import registry
 from ..exceptions import BadPause
 from . import held_back, low_water
+from .claim import unlocked
 from .heartbeat import note_claim
 from .models import Delivery, DeliveryQuerySet
 from .relay import waiting_queues
@@ -145,8 +146,14 @@ def _move(using: str, rows: DeliveryQuerySet, look_at: Any, at_most: int | None)
         left = _left(at_most, total)
         if left == 0:
             break
-        free = Delivery.objects.using(using).filter(pk__in=pks[:left], claim_token=None)
-        total += free.filter(look_at__isnull=False).update(look_at=look_at, hints=0)
+        with transaction.atomic(using=using):
+            rows = Delivery.objects.using(using)
+            mine = unlocked(rows, pks[:left])  # nobody is waited for: a person waits for this
+            free = rows.filter(pk__in=mine, claim_token=None, look_at__isnull=False)
+            moved = free.update(look_at=look_at, hints=0)
+        if not moved:
+            break  # somebody holds all of these; they come by themselves
+        total += moved
     return total
 
 

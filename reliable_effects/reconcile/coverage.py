@@ -81,6 +81,9 @@ def follow(using: str, _turn: Turn) -> Swept:
         return swept
     while monotonic() < bound:
         taken = _take(using, watched)
+        if taken is None:
+            swept.truncated = True
+            return swept
         swept.seen += taken
         if taken < _BATCH:
             return swept
@@ -88,13 +91,16 @@ def follow(using: str, _turn: Turn) -> Swept:
     return swept
 
 
-def _take(using: str, watched: Mapping[str, Effect[Any, Any]]) -> int:
-    """Count one batch, and move on; how many rows were looked at."""
+def _take(using: str, watched: Mapping[str, Effect[Any, Any]]) -> int | None:
+    """Count one batch, and move on; how many rows were looked at. None: another sweep counts."""
     bookmarks = Walk.objects.using(using).filter(effect="", tier=Tier.DONE)
     if not bookmarks.exists():  # by itself: an INSERT that finds it there leaves a lock on MariaDB
         Walk.objects.using(using).get_or_create(effect="", tier=Tier.DONE)
     with transaction.atomic(using=using):
-        walk = bookmarks.select_for_update().get()  # two sweeps at once count nothing twice
+        # Two sweeps at once count nothing twice; and none waits, for the other may be frozen.
+        walk = bookmarks.select_for_update(skip_locked=True).first()
+        if walk is None:
+            return None
         rows = Delivery.objects.using(using).filter(
             state__in=ENDED_WELL, finished_at__lte=DbNow() - _SETTLED
         )

@@ -286,6 +286,21 @@ def test_what_surely_did_not_happen_needs_no_word_but_a_new_key():
     assert (result.left_alone, row.generation) == ("", 1)
 
 
+@pytest.mark.parametrize("state", [State.PENDING, State.UNCERTAIN])
+def test_what_was_found_to_be_owed_may_have_been_sent_before_our_row_was_lost(state):
+    """Reconcile has made it up under the same key; the partner may have known that for a year."""
+    made_up = PLACED | {"source": "reconcile"}
+    row = pending_delivery(RECEIPT, event=made_up, payload={"coupon": "OLD"}, state=state)
+
+    assert edited(row, {"coupon": "NEW"}).left_alone
+    assert edited(row, {"coupon": "NEW"}, may_start_anew=True).left_alone
+    result = edited(row, {"coupon": "NEW"}, **WORD)
+
+    assert result.anew
+    row.refresh_from_db()
+    assert row.generation == 1
+
+
 @pytest.mark.parametrize("state", [s for s in State if s not in ANEW])
 def test_what_runs_or_has_happened_is_left_alone(state):
     """Nobody can call it back."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, timedelta
 
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
 from django.utils import timezone
 
 from reliable_effects.models import Coverage
@@ -13,7 +13,8 @@ from reliable_effects.outbox.heartbeat import Turn
 from reliable_effects.outbox.models import Delivery, OutboxEvent
 from reliable_effects.outbox.states import State
 from reliable_effects.reconcile import coverage
-from tests.sweeps.conftest import at_once
+from reliable_effects.reconcile.models import Tier, Walk
+from tests.sweeps.conftest import at_once, locked
 
 from .conftest import DAY, HOUR, an_order, carry_out_all, ended, reconciled
 
@@ -65,6 +66,19 @@ def test_each_success_is_counted_once(charge, monkeypatch):
 
     assert sum(row.in_time + row.late for row in Coverage.objects.all()) == 5
     assert again.seen == 0
+
+
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite locks no rows")
+def test_a_sweep_that_was_frozen_while_it_counted_keeps_no_other_waiting(charge):
+    """It holds the bookmark. The relay comes next in the thread of who would wait for it."""
+    ended(charge, an_order(timedelta(0)), timedelta(0))
+    coverage.follow("default", TURN)
+    ended(charge, an_order(timedelta(0)), timedelta(0))
+
+    with locked(Walk.objects.get(effect="", tier=Tier.DONE)):
+        assert coverage.follow("default", TURN).truncated
+
+    assert coverage.follow("default", TURN).seen == 1
 
 
 def test_what_was_done_without_an_event_is_unexpected(charge):

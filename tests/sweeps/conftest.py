@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from django.db import connection, connections, transaction
+from django.db.models import Model
 
 from reliable_effects.clock import read_clock
 from reliable_effects.outbox.models import Delivery
@@ -70,13 +71,14 @@ def at_once(times: int, work: Callable[[], Any]) -> list[Any]:
 
 
 @contextmanager
-def locked(*rows: Delivery) -> Iterator[None]:
+def locked(*rows: Model) -> Iterator[None]:
     """Somebody's open transaction holds *rows*, until the block ends (or ten seconds are over)."""
+    table = type(rows[0])._base_manager
     holds, done = Event(), Event()
 
     def hold() -> None:
         with transaction.atomic():
-            list(Delivery.objects.select_for_update().filter(pk__in=[row.pk for row in rows]))
+            list(table.select_for_update().filter(pk__in=[row.pk for row in rows]))
             holds.set()
             done.wait(10)
         connections.close_all()

@@ -47,22 +47,25 @@ def _count(using: str, group: FailureGroup) -> None:
     found = pills.order_by().values("pk")[:MOST_PILLS].count()
     # What came in between is in `total` too: then this count is too old to be written.
     same = FailureGroup.objects.using(using).filter(pk=group.pk, total=group.total)
-    same.update(pills=found, counted_at=DbNow())
-    sample = group.sample_delivery_id
-    if found and (sample is None or not pills.filter(pk=sample).exists()):
-        _choose_another_sample(using, group, pills)
+    with transaction.atomic(using=using):
+        # Nobody is waited for: a person's remedy, or a sweep that was frozen, may hold it.
+        if not same.select_for_update(skip_locked=True).values_list("pk", flat=True):
+            return
+        same.update(pills=found, counted_at=DbNow())
+        sample = group.sample_delivery_id
+        if found and (sample is None or not pills.filter(pk=sample).exists()):
+            _choose_another_sample(using, group, pills)
 
 
 def _choose_another_sample(using: str, group: FailureGroup, pills: DeliveryQuerySet) -> None:
-    """Its sample was redriven, cancelled, forgotten or pruned, and others are there."""
+    """Its sample was redriven, cancelled, forgotten or pruned, and others are there. It is locked."""
     newest = pills.order_by("-pk").values_list("pk", flat=True).first()
     if newest is None:
         return
-    with transaction.atomic(using=using):
-        rows = Delivery.objects.using(using).filter(pk=newest)
-        row = rows.select_for_update(skip_locked=True).first()
-        if row is None or (row.state, row.fingerprint) != (State.POISONED, group.fingerprint):
-            return
-        FailureGroup.objects.using(using).filter(pk=group.pk).update(
-            sample_delivery_id=row.pk, sample_message=message_of(using, row.pk, row.reason)
-        )
+    rows = Delivery.objects.using(using).filter(pk=newest)
+    row = rows.select_for_update(skip_locked=True).first()
+    if row is None or (row.state, row.fingerprint) != (State.POISONED, group.fingerprint):
+        return
+    FailureGroup.objects.using(using).filter(pk=group.pk).update(
+        sample_delivery_id=row.pk, sample_message=message_of(using, row.pk, row.reason)
+    )

@@ -129,6 +129,8 @@ def _write(using: str, kind: Kind, pills: Sequence[Pill]) -> int:
         return 0
     # After the pills, of which none is waited for: so two sweeps never wait for each other.
     group = _group_of(using, kind)
+    if group is None:
+        return 0  # in a later turn
     free = rows.filter(pk__in=[pill.id for pill in ours], fingerprint="")
     won = free.update(fingerprint=kind.fingerprint)
     if won:
@@ -136,11 +138,12 @@ def _write(using: str, kind: Kind, pills: Sequence[Pill]) -> int:
     return won
 
 
-def _group_of(using: str, kind: Kind) -> FailureGroup:
-    """The group of *kind*, locked; made where there is none."""
+def _group_of(using: str, kind: Kind) -> FailureGroup | None:
+    """The group of *kind*, locked; made where there is none. None where somebody else holds it."""
     rows = FailureGroup.objects.using(using).filter(fingerprint=kind.fingerprint)
-    found = rows.select_for_update().first()
-    if found is not None:
+    free = rows.select_for_update(skip_locked=True)
+    found = free.first()
+    if found is not None or rows.exists():
         return found
     made = FailureGroup(
         fingerprint=kind.fingerprint,
@@ -152,7 +155,7 @@ def _group_of(using: str, kind: Kind) -> FailureGroup:
     )
     with suppress(IntegrityError), transaction.atomic(using=using):  # another sweep was first
         made.save(using=using, force_insert=True)
-    return rows.select_for_update().get()
+    return free.first()
 
 
 def _tell(using: str, group: FailureGroup, kind: Kind, pills: Sequence[Pill], won: int) -> None:

@@ -16,6 +16,7 @@ from django.contrib.admin import AdminSite
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
+from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import URLPattern, path
 from django.utils.decorators import method_decorator
@@ -23,6 +24,7 @@ from django.views.decorators.http import require_POST
 
 from ...outbox.admin import looks
 from ...outbox.admin.deliveries import offer
+from ...outbox.remedy import on_writer
 from . import operations, shown
 from .beginning import Beginning, redrive_gradually
 from .forms import StepForm
@@ -105,6 +107,10 @@ class RedriveOperationAdmin(Beginning):
 
     def has_module_permission(self, request: HttpRequest) -> bool:
         return super().has_module_permission(request) or self.has_redrive_permission(request)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[RedriveOperation]:
+        # A replica would say that what was begun a moment ago is not there, and take no step.
+        return on_writer(super().get_queryset(request))
 
     # One operation
 

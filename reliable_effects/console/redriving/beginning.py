@@ -81,7 +81,9 @@ class Beginning(ReadOnlyAdmin):
         """The page that says what would be done. Nothing is done by it."""
         using = _database()
         selection = self._as_seen(request, selection, using)
-        told = preview(selection, using)
+        # As attempts are: who may not see those does not read errors here, either.
+        may_see = request.user.has_perm("reliable_effects.view_attempt")
+        told = preview(selection, using, tells_errors=may_see)
         counted = told.counted
         return self._render(
             request,

@@ -48,6 +48,7 @@ class Preview:
     out_of_time: bool = False
     rows: list[Row] = field(default_factory=list)
     sayings: list[str] = field(default_factory=list)  # of guards that failed, fit to be shown
+    tells_errors: bool = True  # else a saying names the type alone
 
     @property
     def is_sample(self) -> bool:
@@ -66,12 +67,16 @@ class Preview:
         return not self.is_sample and all(row.foreseen in LEFT_ALONE for row in self.rows)
 
 
-def preview(selection: Selection, using: str) -> Preview:
-    """Ask about the oldest and the newest of *selection*, at most AT_MOST and for PATIENCE."""
+def preview(selection: Selection, using: str, *, tells_errors: bool = True) -> Preview:
+    """
+    Ask about the oldest and the newest of *selection*, at most AT_MOST and for PATIENCE.
+
+    tells_errors: what exceptions say may be shown; it may hold what payloads and rows hold.
+    """
     until = monotonic() + PATIENCE.total_seconds()
     # What was ticked and is left alone is said, too; a filter names states that can be redriven.
     rows = selection.chosen(using) if selection.ids else selection.rows(using)
-    told = Preview(counted=None)
+    told = Preview(counted=None, tells_errors=tells_errors)
     alike: Counter[tuple[str, Foreseen]] = Counter()
     try:
         with reading_only(using, PATIENCE):
@@ -128,7 +133,8 @@ def _asked(
 
 
 def _say(told: Preview, effect: str, error: BaseException) -> None:
-    words = presentable(f"{type(error).__name__}: {describe(error)}")[:_SAID]
+    said = f": {describe(error)}" if told.tells_errors else ""
+    words = presentable(f"{type(error).__name__}{said}")[:_SAID]
     saying = f"{effect}: {words}" if effect else words
     if saying not in told.sayings and len(told.sayings) < _SAYINGS:
         told.sayings.append(saying)

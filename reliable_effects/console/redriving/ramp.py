@@ -109,14 +109,21 @@ def allowance(rate: int, paid_until: datetime | None, now: datetime) -> int:
     """How many *rate* allows at *now*, where what was released is paid for up to *paid_until*."""
     if paid_until is None:
         return rate
+    paid_until = _sane(paid_until, rate, now)
     span = min(now - paid_until, _saved_up(rate))
     return max(int(span / timedelta(minutes=1) * rate), 0)
 
 
 def paid(count: int, rate: int, paid_until: datetime | None, now: datetime) -> datetime:
     """Up to when the rate is paid for after *count* more; ahead of *now* where they came at once."""
-    begins = max(paid_until or now, now - _saved_up(rate))
+    begins = max(_sane(paid_until or now, rate, now), now - _saved_up(rate))
     return begins + timedelta(minutes=1) * count / rate
+
+
+def _sane(paid_until: datetime, rate: int, now: datetime) -> datetime:
+    """Never ahead by more than the first minute with what is saved up: else the clock was put back."""
+    furthest = now + timedelta(minutes=1) + _saved_up(rate)
+    return now - _saved_up(rate) if paid_until > furthest else paid_until
 
 
 def _saved_up(rate: int) -> timedelta:

@@ -43,6 +43,8 @@ def reading_only(using: str, patience: timedelta) -> Iterator[None]:
                 stack.enter_context(connections[alias].execute_wrapper(_refuse))
         match connection.vendor:
             case "sqlite":
+                if connection.in_atomic_block:  # hooks of a guard's on_commit() are taken back, too
+                    stack.enter_context(_rolled_back(using))
                 stack.enter_context(_query_only(connection))
             case "postgresql":
                 stack.enter_context(_rolled_back(using))

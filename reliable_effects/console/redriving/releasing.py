@@ -15,19 +15,22 @@ from ...outbox.models import Delivery
 from ...outbox.states import State
 from . import ramp
 from .gathering import frozen
-from .models import Outcome, RedriveItem, RedriveOperation
+from .models import Outcome, RedriveItem, RedriveItemQuerySet, RedriveOperation
 from .selection import Selection
 
+_HELD = 500  # deliveries that somebody holds are gone round; more of them keep the rest waiting
+_LOOK = 50  # deliveries that are locked together, at least
 
-def release(operation: RedriveOperation, now: datetime, count: int) -> int:
+
+def release(operation: RedriveOperation, now: datetime, count: int) -> tuple[int, int]:
     """
-    Redrive the next *count*; how many that were.
+    Redrive the next *count*; how many that were, and how many of those before are held by others.
 
     Those of them that cannot be are left alone, and the rest go on.
     """
     using = operation._state.db
     items = RedriveItem.objects.using(using)
-    following = list(items.next_in(operation).values_list("pk", "delivery_id")[:count])
+    following, held = _free(items.next_in(operation), count)
     ids = [delivery for _, delivery in following]
     states = Selection.from_json(operation.selection).states
     rows = frozen(remedy.of(str(using), ids), operation.created_at).filter(state__in=states)
@@ -45,7 +48,28 @@ def release(operation: RedriveOperation, now: datetime, count: int) -> int:
             len(released), operation.rate, instant(operation.paid_until), now
         )
         operation.released_at = now
-    return len(released)
+    return len(released), held
+
+
+def _free(items: RedriveItemQuerySet, count: int) -> tuple[list[tuple[int, int]], int]:
+    """
+    The first *count* whose deliveries nobody else holds, locked; and how many are held.
+
+    A held one comes in a later step. PostgreSQL would wait for it without any bound.
+    """
+    using = items.db
+    ahead = list(items.values_list("pk", "delivery_id")[: count + _HELD])
+    free: list[tuple[int, int]] = []
+    held = 0
+    while ahead and len(free) < count:
+        size = max(count - len(free), _LOOK)
+        batch, ahead = ahead[:size], ahead[size:]
+        rows = remedy.of(using, [delivery for _, delivery in batch]).order_by("pk")
+        known = set(rows.select_for_update(skip_locked=True).values_list("pk", flat=True))
+        others = set(rows.values_list("pk", flat=True)) - known if len(known) < len(batch) else ()
+        free += [pair for pair in batch if pair[1] not in others]
+        held += len(others)
+    return free[:count], held
 
 
 def _leave_alone(operation: RedriveOperation, left: Sequence[tuple[int, int]]) -> None:

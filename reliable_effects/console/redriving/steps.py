@@ -90,9 +90,11 @@ def step(using: str, pk: int) -> bool:
     if turn is None:
         return False
     with transaction.atomic(using=using):
-        # Locks the row: a person's pause waits for the end of this step, and so does another sweep,
-        # which then finds that the turn is over.
-        if rows.filter(turn=turn).update(turn=F("turn") + 1) != 1:
+        # Locks the row: a person's pause waits for the end of this step. Another sweep waits for
+        # nobody: who holds the row may be frozen, and the relay comes next in this thread.
+        mine = rows.filter(turn=turn)
+        free = mine.select_for_update(skip_locked=True).values_list("pk", flat=True)
+        if not free or mine.update(turn=F("turn") + 1) != 1:
             return False
         operation = rows.get()
         now = read_clock(using)
@@ -172,7 +174,11 @@ def _go_on(
     operation.remark = ""
     if not count:
         return False
-    if not release(operation, now, count):
+    released, held = release(operation, now, count)
+    if not released and held:
+        operation.remark = f"somebody holds all {held} that follow, in a transaction that is open"
+        return False
+    if not released:
         return True  # all were left alone; who comes next need not wait for them
     # The canary is judged before anything follows; else the rate or the room may allow more.
     return count == _BATCH and pace > operation.canary

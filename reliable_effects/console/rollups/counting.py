@@ -54,7 +54,10 @@ def count(using: str, bound: float, swept: Swept) -> None:
     while behind:
         for take in tuple(behind):  # in turn, so that none waits until another has caught up
             with transaction.atomic(using=using):
-                cursor = _locked(using)
+                cursor = locked(using)
+                if cursor is None:
+                    swept.truncated = True
+                    return
                 is_there = take(using, cursor, read_clock(using) - SETTLED, swept)
                 cursor.save(using=using)
             if is_there:
@@ -64,8 +67,14 @@ def count(using: str, bound: float, swept: Swept) -> None:
             return
 
 
-def _locked(using: str) -> RollupCursor:
-    return RollupCursor.objects.using(using).select_for_update().get(pk=RollupCursor.THE_ONE)
+def locked(using: str) -> RollupCursor | None:
+    """
+    The cursor, for the caller's transaction alone. None where somebody else has it.
+
+    Another sweep does the same work, so nobody waits for it; and it may be frozen while it does.
+    """
+    cursors = RollupCursor.objects.using(using).filter(pk=RollupCursor.THE_ONE)
+    return cursors.select_for_update(skip_locked=True).first()
 
 
 # By their instants: what was emitted, and what ended well

@@ -20,7 +20,8 @@ from ...effects.registry import registry
 from ...outbox.heartbeat import CLAIMS, Swept
 from ...outbox.models import Delivery, Sweep
 from ...outbox.relay import waiting_queues
-from .models import QueueRollup, RollupCursor, bucket_of
+from . import counting
+from .models import QueueRollup, bucket_of
 
 _MOST_QUEUES = 1000
 
@@ -60,7 +61,7 @@ def look(using: str, bound: float, swept: Swept) -> None:
             )
         )
     swept.seen += len(seen)
-    _keep(using, bucket_of(now), seen)
+    swept.truncated |= not _keep(using, bucket_of(now), seen)
 
 
 def _queues(using: str, now: datetime, others: set[str]) -> list[str]:
@@ -74,10 +75,13 @@ def _queues(using: str, now: datetime, others: set[str]) -> list[str]:
     return sorted(names, key=lambda queue: (seen_at.get(queue, never), queue))
 
 
-def _keep(using: str, bucket: datetime, seen: list[QueueRollup]) -> None:
+def _keep(using: str, bucket: datetime, seen: list[QueueRollup]) -> bool:
+    """Whether they were kept; another sweep may be at it, and nobody waits for that one."""
     with transaction.atomic(using=using):
-        # Two sweeps at once: the second takes the place of the first.
-        list(RollupCursor.objects.using(using).select_for_update().values_list("pk"))
+        # Two sweeps, one right after the other: the second takes the place of the first.
+        if counting.locked(using) is None:
+            return False
         rows = QueueRollup.objects.using(using).filter(bucket=bucket)
         rows.filter(queue__in=[row.queue for row in seen]).delete()
         QueueRollup.objects.using(using).bulk_create(seen)
+    return True

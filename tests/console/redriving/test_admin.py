@@ -156,7 +156,18 @@ def test_a_site_without_our_page_says_so(operator):
     assert "no page of redrive operations" in answer.content.decode()
 
 
-def test_what_a_guard_says_is_shown_escaped(operator, make_effect):
+def test_errors_of_guards_are_for_those_who_may_see_attempts(operator, make_effect):
+    """They hold what payloads and rows hold; the others read the type of each."""
+    poisoned_delivery(make_effect(still_needed=raising(ValueError("no mail to ada@example.com"))))
+
+    text = operator.get(ADD, {"state": "poisoned"}).content.decode()
+
+    assert "ValueError" in text
+    assert "ada@example.com" not in text
+
+
+def test_what_a_guard_says_is_shown_escaped(log_in, make_effect):
+    operator = log_in(*VIEW, "redrive_delivery", "view_attempt")
     poisoned_delivery(make_effect(still_needed=raising(ValueError(HOSTILE))))
 
     text = operator.get(ADD, {"state": "poisoned"}).content.decode()

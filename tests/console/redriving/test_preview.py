@@ -157,6 +157,25 @@ def writing_in_a_block(order) -> bool:
         return writing(order)
 
 
+@pytest.mark.parametrize("in_a_block", [False, True])
+def test_what_a_guard_leaves_for_the_commit_is_not_done(make_effect, in_a_block):
+    """The caller's transaction may be that of a request, and is committed after the page."""
+
+    def hooking(order) -> bool:
+        transaction.on_commit(lambda: writing(order), robust=True)
+        return True
+
+    poisoned_delivery(make_effect(still_needed=hooking))
+
+    if in_a_block:
+        with transaction.atomic():
+            preview(POISONED, "default")
+    else:
+        preview(POISONED, "default")
+
+    assert not LedgerEntry.objects.exists()
+
+
 @pytest.mark.parametrize("guard", [writing, writing_raw, writing_in_a_block])
 @pytest.mark.parametrize("in_a_block", [False, True])
 def test_a_guard_that_writes_is_refused_and_told_of(make_effect, guard, in_a_block):

@@ -321,6 +321,24 @@ def test_the_rate_is_kept():
     assert 10 <= len(released(operation)) <= 16
 
 
+def test_a_clock_that_was_put_back_stops_nothing():
+    """The instants that it has written lie ahead; nobody waits until the clock has caught up."""
+    pills(12)
+    operation = begun(rate=6)
+    with later(24 * 60 * 60):
+        swept()
+        work()
+    assert len(released(operation)) == 2
+
+    for turn in range(6):
+        with later(10 * turn):
+            swept()
+            work()
+
+    assert seen(operation).succeeded >= 4
+    assert len(released(operation)) <= 2 + 6 + 2
+
+
 def test_what_is_left_alone_keeps_nobody_waiting():
     """A colleague was quicker with the first thousand."""
     rows = pills(30)
