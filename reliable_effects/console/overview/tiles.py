@@ -43,9 +43,7 @@ def tiles(section: Section, site: str, may: Callable[[str], bool]) -> list[Tile]
     return found
 
 
-def _standing(
-    levels: Levels | None, site: str, may: Callable[[str], bool]
-) -> Iterator[Tile]:
+def _standing(levels: Levels | None, site: str, may: Callable[[str], bool]) -> Iterator[Tile]:
     due = changelist(Delivery, site, {"due": "now"})
     groups = changelist(FailureGroup, site) if may("view_failuregroup") else ""
     poisoned = groups or changelist(Delivery, site, {"state": "poisoned"})
