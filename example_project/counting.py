@@ -11,7 +11,7 @@ _SHOWN = {
     "done": State.SUCCEEDED,
     "waiting": State.PENDING,
     "running": State.RUNNING,
-    "asking": State.UNCERTAIN,
+    "uncertain": State.UNCERTAIN,
     "skipped": State.SKIPPED,
     "poisoned": State.POISONED,
 }

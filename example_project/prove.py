@@ -133,7 +133,7 @@ def _drain(stack: Stack, told: Told, chaos: Chaos) -> tuple[Verdict, bool]:
     before, moved_at = -1, 0.0
     for gone in until(DRAIN, pause=1):
         # Only a hint of when to look: the verdict below does not ask the outbox.
-        is_open = sum(counts()[word] for word in ("waiting", "running", "asking"))
+        is_open = sum(counts()[word] for word in ("waiting", "running", "uncertain"))
         if gone - shown >= SHOW_EVERY:
             shown = gone
             _say(f"{is_open} deliveries are open")

@@ -1,4 +1,4 @@
-"""Where a figure leads: a list of the admin site at hand, or nowhere where that has no such page."""
+"""Where a figure or a name leads on the admin site at hand; nowhere where that has no such page."""
 
 from __future__ import annotations
 
@@ -17,3 +17,17 @@ def changelist(model: type[Model], site: str, filters: Mapping[str, str] | None 
     except NoReverseMatch:
         return ""
     return f"{address}?{urlencode(filters)}" if filters else address
+
+
+def effect_page(what: str, name: str, site: str) -> str:
+    """
+    A page of the effect *name*: "effect", "pause" or "resume".
+
+    "" where the site has none, and for a name that no address can have, as one with a line break.
+    """
+    try:
+        return reverse(
+            f"admin:reliable_effects_effectcontrol_{what}", args=[name], current_app=site
+        )
+    except NoReverseMatch:
+        return ""

@@ -102,7 +102,7 @@ CHANNELS: dict[str, Channel] = {
 
 def _headline(alerts: Sequence[Alert]) -> str:
     more = f" (and {len(alerts) - 1} more)" if len(alerts) > 1 else ""
-    return f"{alerts[0].told}{more}"[:200]
+    return f"{alerts[0].said}{more}"[:200]
 
 
 class _Refused(Exception):

@@ -9,6 +9,7 @@ from django.db import models
 
 from ..clock import DbNow
 from ..conf import settings
+from .where import Place, where
 
 
 class Alert(models.Model):
@@ -58,11 +59,21 @@ class Alert(models.Model):
         return not self.is_over and told - self.first_seen_at >= settings().alert_repeat
 
     @property
-    def told(self) -> str:
-        """The text as a person is told it now."""
+    def said(self) -> str:
+        """The text as it holds now."""
         if self.is_over:
             return f"over: {self.text}"
         return f"still: {self.text}" if self.is_lasting else self.text
+
+    @property
+    def told(self) -> str:
+        """What a person is told, with where to look. By its name: we know no address of theirs."""
+        place = None if self.is_over else self.place
+        return f"{self.said}: see {place.name} in the admin" if place else self.said
+
+    @property
+    def place(self) -> Place | None:
+        return where(self.rule, self.subject)
 
     @property
     def owed(self) -> list[str]:

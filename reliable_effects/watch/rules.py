@@ -202,7 +202,7 @@ def _conflicted(using: str, facts: Database) -> Iterator[Finding]:  # noqa: ARG0
     names = lately.order_by("conflicted_at").values_list("consumer", flat=True)[:MOST_COUNTED]
     for consumer, count in sorted(Counter(names).items()):
         text = f"{shown(count)} messages of {consumer} on {using} came again with another payload"
-        yield Finding(consumer, f"{text}: see Inbox messages in the admin")
+        yield Finding(consumer, text)
 
 
 _ASKED_FOR = timedelta(days=1)
@@ -233,7 +233,7 @@ def _owed_query(using: str, facts: Database) -> Iterator[Finding]:
         failed = [walk.problem for walk in walks if walk.problem]
         if failed:
             text = f"what is owed to {effect} on {using} cannot be asked ({_kind(failed[0])})"
-            yield Finding(effect, f"{text}: see Walks in the admin")
+            yield Finding(effect, text)
         elif rows := _most(walks, Found.UNREADABLE):
             text = f"{rows} owed to {effect} on {using} cannot be promised"
             yield Finding(effect, f"{text}: debt= or payload= failed for them, see the log")

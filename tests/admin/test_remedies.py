@@ -279,3 +279,26 @@ def test_large_ids_survive_a_locale(operator):
     assert state_of(delivery) == State.PENDING
     page = operator.get(page_of(poisoned_delivery(id=7_654_321))).content.decode()
     assert 'name="_selected_action" value="7654321"' in page
+
+
+def test_who_began_on_a_page_comes_back_to_it(operator):
+    """To look what became of it; in a list of thousands it would have to be found again."""
+    row, other = poisoned_delivery(), poisoned_delivery()
+    page = f"{LIST}{row.pk}/change/"
+    begun = {"action": "redrive", "_selected_action": row.pk}
+
+    question = operator.post(LIST, {**begun, "from_page": "1"})
+    answer = confirm(operator, question)
+    from_list = confirm(operator, ask(operator, "redrive", other), query="?state=poisoned")
+
+    assert f'href="{page}">Back, change nothing' in question.content.decode()
+    assert answer.redirect_chain == [(page, 302)]
+    assert "1 delivery was redriven" in messages_of(answer)
+    assert from_list.redirect_chain[-1][0].startswith(LIST + "?")
+
+
+def test_who_changes_nothing_comes_back_to_the_list_as_it_was(operator):
+    """Filters that took a while to find."""
+    question = ask(operator, "redrive", poisoned_delivery(), query="?state=poisoned")
+
+    assert f'href="{LIST}?state=poisoned' in question.content.decode()

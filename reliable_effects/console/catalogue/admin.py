@@ -17,7 +17,7 @@ from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
-from django.urls import NoReverseMatch, URLPattern, path, reverse
+from django.urls import URLPattern, path
 from django.utils.decorators import method_decorator
 from django.utils.timezone import localtime
 from django.views.decorators.http import require_http_methods, require_safe
@@ -32,7 +32,7 @@ from ...outbox.admin import looks
 from ...outbox.admin.confirming import AT_MOST, WhyForm
 from ...outbox.admin.pages import ReadOnlyAdmin
 from ...outbox.models import Delivery
-from ..links import changelist
+from ..links import changelist, effect_page
 from . import lines, policy, standing
 from .forms import PauseForm, ResumeForm
 from .history import entries, entry
@@ -113,7 +113,7 @@ class EffectControlAdmin(ReadOnlyAdmin):
             row = self.get_object(request, name)
             name = row.effect if isinstance(row, EffectControl) else name
         found = self._address("effect", self._meant(name)[0])
-        if found is None:
+        if not found:
             raise Http404("No address can have this name.")
         return HttpResponseRedirect(found)
 
@@ -128,7 +128,7 @@ class EffectControlAdmin(ReadOnlyAdmin):
         if effect is None:
             raise Http404("This release has no such effect, so nothing of it begins here.")
         if request.method == "POST" and form.is_valid() and self._pause(request, name, form):
-            return HttpResponseRedirect(self._address("effect", name) or "")
+            return HttpResponseRedirect(self._address("effect", name))
         return self._ask(request, name, form, verb="pause")
 
     @asked_for
@@ -137,7 +137,7 @@ class EffectControlAdmin(ReadOnlyAdmin):
         form = ResumeForm(request.POST or None)
         if request.method == "POST" and form.is_valid():
             self._resume(request, name, form)
-            return HttpResponseRedirect(self._address("effect", name) or "")
+            return HttpResponseRedirect(self._address("effect", name))
         return self._ask(request, name, form, verb="resume")
 
     def _pause(self, request: HttpRequest, name: str, form: PauseForm) -> bool:
@@ -231,13 +231,8 @@ class EffectControlAdmin(ReadOnlyAdmin):
         }
         return TemplateResponse(request, f"reliable_effects/admin/{name}.html", context)
 
-    def _address(self, what: str, name: str) -> str | None:
-        """None for a name that no address can have, such as one with a line break."""
-        pattern = f"admin:reliable_effects_effectcontrol_{what}"
-        try:
-            return reverse(pattern, args=[name], current_app=self.admin_site.name)
-        except NoReverseMatch:
-            return None
+    def _address(self, what: str, name: str) -> str:
+        return effect_page(what, name, self.admin_site.name)
 
     def _row(self, line: lines.Line) -> dict[str, Any]:
         known = line.effect

@@ -19,6 +19,7 @@ from ...outbox.admin import looks
 from ...outbox.admin.confirming import ConfirmedActions, Group, Verb, WhyForm
 from ...outbox.admin.filters import EffectFilter, KnownChoices
 from ...outbox.admin.pages import AtLeast, ReadOnlyAdmin
+from ...outbox.admin.reader import ForReader
 from ...outbox.models import Delivery
 from . import page, triage
 from .forms import FixForm, NoteForm
@@ -128,7 +129,8 @@ class FailureGroupAdmin(ConfirmedActions, ReadOnlyAdmin):
             ("Where its newest pills failed", {"fields": ("where",)}),
         ]  # fmt: skip
         if _may_see_deliveries(request):
-            sets.append(("Whom they are about", {"fields": ("subjects",)}))
+            subjects = ForReader("subjects", "subjects", self.subjects, request)
+            sets.append(("Whom they are about", {"fields": (subjects,)}))
         return sets
 
     def get_readonly_fields(self, request: HttpRequest, obj: FailureGroup | None = None) -> Any:
@@ -299,14 +301,13 @@ class FailureGroupAdmin(ConfirmedActions, ReadOnlyAdmin):
         ]
         return looks.table(("what", "name", f"of the last {found.pills} pills"), rows)
 
-    @admin.display(description="subjects")
-    def subjects(self, row: FailureGroup) -> str:
+    def subjects(self, row: FailureGroup, request: HttpRequest) -> str:
         site = self.admin_site.name
         return looks.table(
             ("subject", "delivery", "poisoned"),
             (
                 (
-                    looks.subject_link(pill.event, site),
+                    looks.subject_link(pill.event, self.admin_site, request),
                     looks.page(Delivery, pill.pk, f"#{pill.pk}", site),
                     looks.moment(pill.finished_at),
                 )

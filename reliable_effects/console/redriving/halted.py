@@ -18,4 +18,4 @@ def _halted(using: str, facts: Database) -> Iterator[Finding]:  # noqa: ARG001  
     rows = RedriveOperation.objects.using(using).filter(state=OperationState.HALTED, ended_at=None)
     for row in rows.order_by("pk")[:MOST_FINDINGS]:
         text = f"{row} on {using} has halted, with {row.unreleased} left"
-        yield Finding(str(row.pk), f"{text}: see Redrive operations in the admin", WARNING)
+        yield Finding(str(row.pk), text, WARNING)

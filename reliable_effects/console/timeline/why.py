@@ -83,8 +83,9 @@ def _label(row: Delivery) -> str:
 def _for_a_person(row: Delivery, now: datetime) -> str:
     if row.state == State.UNCERTAIN:
         return (
-            "A person must decide: it was sent and its answer never seen."
-            " Find out whether it happened, and settle it."
+            "A person must decide: it was sent, and nobody knows whether it happened."
+            " Ask the partner, with its key, and settle it; redrive it under the same key"
+            " where the partner knows repeats."
         )
     set_aside = f"A person must decide: it was set aside{_at(row.finished_at, now)}"
     told = row.get_reason_display()
@@ -136,7 +137,7 @@ def _not_due(row: Delivery, using: str, now: datetime) -> Why | None:
     if row.state == State.UNCERTAIN:
         return Why(
             Kind.VERIFY_LATER,
-            f"It was sent and its answer never seen; its verify is asked {due}.",
+            f"It was sent, and nobody knows whether it happened; its verify is asked {due}.",
         )
     snoozed = noted(row.notes, Notes.SNOOZED)
     slept = f" It has asked for {spoken(timedelta(seconds=snoozed))} of rest in all."

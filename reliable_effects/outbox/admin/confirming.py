@@ -17,17 +17,20 @@ from typing import Any
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin import helpers
+from django.contrib.admin.utils import quote
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
+from django.urls import reverse
 
 from ..remedy import on_writer
 from .pages import ReadOnlyAdmin
 
 AT_MOST = 10_000  # rows in one go: some seconds of a request
 CHUNK = 500  # rows in one transaction
+FROM_PAGE = "from_page"  # is posted where it began on the page of a row, not in a list
 
 
 class WhyForm(forms.Form):
@@ -131,7 +134,17 @@ class ConfirmedActions(admin.ModelAdmin):  # type: ignore[type-arg]  # not gener
         if not (confirmed and form.is_valid()):
             return self._ask(verb, request, ids, groups, cut=cut, form=form)
         self._apply(verb, request, shown, form, sum(g.count for g in groups if not g.left_alone))
-        return None
+        return HttpResponseRedirect(self._back(request, ids)) if FROM_PAGE in request.POST else None
+
+    def _back(self, request: HttpRequest, ids: Sequence[Any]) -> str:
+        """The page where it was asked for: that of the row, or the list with its filters."""
+        if FROM_PAGE in request.POST and ids:
+            return reverse(
+                f"admin:{self.opts.app_label}_{self.opts.model_name}_change",
+                args=[quote(str(ids[0]))],
+                current_app=self.admin_site.name,
+            )
+        return request.get_full_path()
 
     def _groups(self, verb: Verb, request: HttpRequest, ids: Sequence[Any]) -> list[Group]:
         alike: dict[tuple[str, str, str, str], int] = {}
@@ -170,6 +183,9 @@ class ConfirmedActions(admin.ModelAdmin):  # type: ignore[type-arg]  # not gener
             "ids": ",".join(map(str, ids)),
             "shown": ",".join(stamps.get(pk, "") for pk in ids),
             "first_id": ids[0] if ids else "",
+            "of_page": FROM_PAGE in request.POST,
+            "from_page": FROM_PAGE,
+            "back": self._back(request, ids),
             "checkbox_name": helpers.ACTION_CHECKBOX_NAME,
             "form": form,
         }

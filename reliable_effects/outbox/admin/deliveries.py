@@ -21,6 +21,7 @@ from .filters import (
     ReasonFilter,
     StateFilter,
 )
+from .reader import ForReader
 from .remedies import RemedyAdmin
 
 _SIBLINGS = 50  # deliveries of one event that a page shows
@@ -72,8 +73,7 @@ def also_show(inline: type[Any]) -> None:
 
 class DeliveryAdmin(RemedyAdmin):
     list_display = (
-        "id", "shown_state", "effect", "shown_subject", "shown_attempts", "shown_due",
-        "shown_reason", "queue", "worker",
+        "id", "shown_state", "effect", "shown_attempts", "shown_due", "shown_reason", "queue", "worker",
     )  # fmt: skip
     list_display_links = ("id", "effect")
     list_filter = (GroupFilter, StateFilter, ReasonFilter, DueFilter, EffectFilter, QueueFilter)
@@ -95,11 +95,19 @@ class DeliveryAdmin(RemedyAdmin):
         events = OutboxEvent.objects.using(queryset.db)
         return queryset.filter(search.deliveries(search_term, events)), False
 
+    def get_list_display(self, request: HttpRequest) -> list[Any]:
+        shown: list[Any] = list(super().get_list_display(request))
+        shown.insert(shown.index("effect") + 1, self._subject(request))
+        return shown
+
+    def _subject(self, request: HttpRequest) -> ForReader:
+        return ForReader("shown_subject", "subject", self.shown_subject, request)
+
     def get_fieldsets(self, request: HttpRequest, _obj: Delivery | None = None) -> Any:
         sets: list[Any] = [
             (None, {"fields": (
-                "shown_state", "shown_reason", "next", "effect", "shown_subject", "shown_attempts",
-                "in_words",
+                "shown_state", "shown_reason", "next", "effect", self._subject(request),
+                "shown_attempts", "in_words",
             )}),
             ("When and where", {"fields": (
                 "due", "looked_at", "finished", "queue", "worker", "lease",
@@ -138,9 +146,8 @@ class DeliveryAdmin(RemedyAdmin):
     def shown_reason(self, row: Delivery) -> str:
         return looks.reason(row)
 
-    @admin.display(description="subject")
-    def shown_subject(self, row: Delivery) -> str:
-        return looks.subject_link(row.event, self.admin_site.name)
+    def shown_subject(self, row: Delivery, request: HttpRequest) -> str:
+        return looks.subject_link(row.event, self.admin_site, request)
 
     @admin.display(description="attempts")
     def shown_attempts(self, row: Delivery) -> str:

@@ -14,22 +14,35 @@ from . import looks
 from .deliveries import deliveries_table
 from .filters import EventNameFilter
 from .pages import ReadOnlyAdmin
+from .reader import ForReader
 
 
 class OutboxEventAdmin(ReadOnlyAdmin):
-    list_display = ("name", "shown_subject", "source", "emitted", "version")
+    list_display = ("name", "source", "emitted", "version")
     list_filter = (EventNameFilter,)
     ordering = ("-emitted_at",)  # indexed; ids of events that effects emit are in no order
     search_fields = ("id",)  # shows the box; `search` says what is looked for
     search_help_text = "A subject (shop.Order:42, or 42 alone), or the id of an event."
     readonly_fields = (
-        "id", "name", "version", "shown_subject", "emitted", "source", "shown_payload",
+        "id", "name", "version", "emitted", "source", "shown_payload",
         "correlation", "trace_id", "deliveries",
     )  # fmt: skip
 
     def get_fields(self, request: HttpRequest, _obj: OutboxEvent | None = None) -> Any:
         may_see = request.user.has_perm("reliable_effects.view_delivery")
-        return [name for name in self.readonly_fields if may_see or name != "deliveries"]
+        shown: list[Any] = [n for n in self.readonly_fields if may_see or n != "deliveries"]
+        shown.insert(shown.index("version") + 1, self._subject(request))
+        return shown
+
+    def get_readonly_fields(self, request: HttpRequest, obj: OutboxEvent | None = None) -> Any:
+        return self.get_fields(request, obj)
+
+    def get_list_display(self, request: HttpRequest) -> list[Any]:
+        first, *others = super().get_list_display(request)
+        return [first, self._subject(request), *others]
+
+    def _subject(self, request: HttpRequest) -> ForReader:
+        return ForReader("shown_subject", "subject", self.shown_subject, request)
 
     def get_search_results(
         self, _request: HttpRequest, queryset: QuerySet[OutboxEvent], search_term: str
@@ -37,9 +50,8 @@ class OutboxEventAdmin(ReadOnlyAdmin):
         found = queryset.filter(search.events(search_term)) if search_term.strip() else queryset
         return found, False
 
-    @admin.display(description="subject")
-    def shown_subject(self, row: OutboxEvent) -> str:
-        return looks.subject_link(row, self.admin_site.name)
+    def shown_subject(self, row: OutboxEvent, request: HttpRequest) -> str:
+        return looks.subject_link(row, self.admin_site, request)
 
     @admin.display(description="emitted")
     def emitted(self, row: OutboxEvent) -> str:

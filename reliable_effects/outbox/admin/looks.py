@@ -7,8 +7,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 from django.apps import apps
+from django.contrib.admin import AdminSite
 from django.contrib.admin.utils import quote
 from django.db.models import Model
+from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
@@ -19,6 +21,7 @@ from ...effects.registry import registry
 from .. import redaction
 from ..models import Delivery
 from ..states import SET_ASIDE, Flag, State
+from .reader import may_open
 
 NOTHING = "-"
 _HIDDEN = mark_safe('<p class="help">What looks secret is hidden.</p>')  # no value is in it
@@ -104,10 +107,13 @@ def subject(event: AboutSubject) -> str:
     return f"{model._meta.label if model else event.subject_model}:{event.subject_pk}"
 
 
-def subject_link(event: AboutSubject, site: str) -> str:
+def subject_link(event: AboutSubject, site: AdminSite, request: HttpRequest) -> str:
+    """A link for who may open it: the page is the project's, and so are its permissions."""
     model = _model(event.subject_model)
     text = subject(event)
-    return page(model, event.subject_pk, text, site) if model else text
+    if model is None or not may_open(model, site, request):
+        return text
+    return page(model, event.subject_pk, text, site.name)
 
 
 def page(model: type[Model], pk: Any, text: str, site: str) -> str:

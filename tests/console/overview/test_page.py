@@ -213,6 +213,35 @@ def test_sweeps_alerts_and_pauses_are_told(viewer, a_day):
     assert "the paper is out" in html
 
 
+def test_an_alert_leads_to_what_it_is_about(log_in, a_day):
+    """Who was woken by it, and may see that; the others get the words alone."""
+    a_day()
+    Alert.objects.create(rule="uncertain", subject="shop.wrap", text="26 uncertain shop.wrap")
+    Alert.objects.create(rule="sweep", subject="relay", text="the relay stands still")
+    Alert.objects.create(rule="jobs", subject="gone.Table", text="jobs of gone.Table")
+
+    lasting = section(log_in("view_delivery", "view_alert")).partition("What lasts")[2]
+
+    list_of_them = "/admin/reliable_effects/delivery/?state=uncertain&amp;effect=shop.wrap"
+    assert f'href="{list_of_them}">Deliveries' in lasting
+    assert "the relay stands still" in lasting
+    assert "jobs of gone.Table" in lasting
+    assert "/sweep/" not in lasting
+
+
+def test_an_effect_leads_to_its_page_or_to_its_deliveries(log_in, a_day):
+    """A name that is a word only has to be typed into a search at night."""
+    a_day(hours=1, effect="shop.wrap")
+
+    seen = [
+        section(log_in(*may)).partition("Effects in the last hour")[2]
+        for may in (("view_delivery",), ("view_delivery", "view_effectcontrol"))
+    ]
+
+    assert 'href="/admin/reliable_effects/delivery/?effect=shop.wrap"' in seen[0]
+    assert 'href="/admin/reliable_effects/effectcontrol/effect/shop.wrap/"' in seen[1]
+
+
 def test_what_was_owed_stands_beside_what_was_done(viewer, make_owed):
     """By effect, over the last week."""
     effect = make_owed(name="test.charge")
