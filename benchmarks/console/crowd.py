@@ -7,6 +7,7 @@ The oldest twenty have what no others have: an effect, a queue and a reason of t
 walk from the newest to the oldest finds last.
 """
 
+# ruff: noqa: S608, T201  # the tables are ours, and a command talks to its caller
 from __future__ import annotations
 
 import time
@@ -72,15 +73,15 @@ def make(rows: int, poisoned: int) -> None:
         with told("attempts of pills, and a hundred of one"):
             _attempts()
         began = time.perf_counter()
-    print(f"  indexes: {time.perf_counter() - began:.0f} s", flush=True)  # noqa: T201
+    print(f"  indexes: {time.perf_counter() - began:.0f} s", flush=True)
 
 
 @contextmanager
 def told(what: str) -> Iterator[None]:
     began = time.perf_counter()
-    print(f"  {what}", end="", flush=True)  # noqa: T201  # a command talks to its caller
+    print(f"  {what}", end="", flush=True)
     yield
-    print(f": {time.perf_counter() - began:.0f} s", flush=True)  # noqa: T201
+    print(f": {time.perf_counter() - began:.0f} s", flush=True)
 
 
 def vacuum() -> None:
@@ -190,10 +191,10 @@ def _insert_by_kind(rows: int, columns: dict[str, str], state: str, group: str) 
             else f"(SELECT CAST(seq AS SIGNED) AS n FROM seq_{first}_to_{last}) AS numbers"
         )
         execute(
-            f"INSERT INTO {Delivery._meta.db_table} ({names}) SELECT {values} FROM"  # noqa: S608
+            f"INSERT INTO {Delivery._meta.db_table} ({names}) SELECT {values} FROM"
             f" (SELECT n, {state} AS state, {group} AS grp FROM {numbers}) AS kinds"
         )
-        print(".", end="", flush=True)  # noqa: T201
+        print(".", end="", flush=True)
 
 
 def _attempts() -> None:
@@ -209,14 +210,14 @@ def _attempts() -> None:
         " concat('worker-', id % 40, ':17'), concat('2026.', id % 12)"
     )
     execute(
-        f"INSERT INTO {attempts} ({columns}) SELECT id, 8, finished_at, finished_at, 'failed',"  # noqa: S608
+        f"INSERT INTO {attempts} ({columns}) SELECT id, 8, finished_at, finished_at, 'failed',"
         f" {said.format('fingerprint')} FROM {deliveries} WHERE state = {State.POISONED:d}"
     )
-    newest = f"SELECT id, finished_at FROM {deliveries} WHERE state = {State.SUCCEEDED:d}"  # noqa: S608
+    newest = f"SELECT id, finished_at FROM {deliveries} WHERE state = {State.SUCCEEDED:d}"
     numbers = "generate_series(1, 100) AS numbers(n)" if is_postgres() else "seq_1_to_100"
     number = "n" if is_postgres() else "seq"
     execute(
-        f"INSERT INTO {attempts} ({columns}) SELECT id, {number}, finished_at, finished_at,"  # noqa: S608
+        f"INSERT INTO {attempts} ({columns}) SELECT id, {number}, finished_at, finished_at,"
         f" 'failed', {said.format(fingerprint('0'))}"
         f" FROM ({newest} ORDER BY id DESC LIMIT 1) AS one, {numbers}"
     )

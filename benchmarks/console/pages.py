@@ -74,7 +74,8 @@ def _choices(choices: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _rows(model: type[Model]) -> Iterator[Page]:
     """The page of the newest row."""
-    newest = model._default_manager.order_by("-pk").values_list("pk", flat=True).first()
+    rows = model._default_manager  # noqa: SLF001  # the models' own, whatever it is called
+    newest = rows.order_by("-pk").values_list("pk", flat=True).first()
     if newest is not None:
         yield Page(f"one {model.__name__}", _address(model, "change", newest))
 

@@ -27,7 +27,11 @@ def insert(model: type[Model], count: int, columns: Mapping[str, str], where: st
     names = ", ".join(map(quoted, columns))
     values = ", ".join(columns.values())
     among = f"generate_series(1::bigint, {count})" if is_postgres() else f"seq_1_to_{count}"
-    numbers = f"{among} AS numbers(n)" if is_postgres() else f"(SELECT CAST(seq AS SIGNED) AS n FROM {among}) AS s"
+    numbers = (
+        f"{among} AS numbers(n)"
+        if is_postgres()
+        else f"(SELECT CAST(seq AS SIGNED) AS n FROM {among}) AS s"
+    )
     table = model._meta.db_table
     execute(f"INSERT INTO {table} ({names}) SELECT {values} FROM {numbers} {where}")
 
@@ -51,7 +55,9 @@ def scattered(number: str, salt: str) -> str:
     """A UUID for each number, in no order, as those are that are hashed."""
     hashed = f"md5(concat('{salt}', {number}))"
     # Version and variant as in version 5: MariaDB refuses others.
-    digits = f"concat(substr({hashed}, 1, 12), '5', substr({hashed}, 14, 3), '8', substr({hashed}, 18))"
+    digits = (
+        f"concat(substr({hashed}, 1, 12), '5', substr({hashed}, 14, 3), '8', substr({hashed}, 18))"
+    )
     return f"({digits})::uuid" if is_postgres() else _dashed(digits)
 
 

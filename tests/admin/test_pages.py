@@ -455,7 +455,7 @@ def test_a_site_of_the_projects_own_shows_the_same(operator):
     ],
 )
 def test_a_list_that_is_not_looked_through_says_so(viewer, monkeypatch, query, said):
-    """"None" and "none among the newest" are different facts."""
+    """ "None" and "none among the newest" are different facts."""
     monkeypatch.setattr(looked_through, "NEWEST", 1)
     monkeypatch.setattr(looked_through, "OF_STATE", 1)
     for _ in range(2):

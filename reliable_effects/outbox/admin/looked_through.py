@@ -16,7 +16,6 @@ from django.contrib.admin.views.main import ChangeList
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 
-from ...clock import DbNow
 from ..models import Delivery, DeliveryQuerySet
 from ..narrowing import DUE, REASONS_MEANT, STATES_MEANT
 from ..states import SET_ASIDE, State

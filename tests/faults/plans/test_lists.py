@@ -13,7 +13,7 @@ import pytest
 from django.db import connection
 
 from reliable_effects.outbox.admin import filters, looked_through
-from tests.faults.plans.crowd import OLD_QUEUE, POISONED, QUEUES, known_crowd
+from tests.faults.plans.crowd import OLD_QUEUE, POISONED, known_crowd
 from tests.faults.plans.touched import touched
 from tests.outbox.conftest import make_effect  # noqa: F401  # a fixture
 
