@@ -15,7 +15,7 @@ from django.urls import reverse
 
 from reliable_effects.console.timeline.why import why
 from reliable_effects.effects.keys import new_event_id
-from reliable_effects.outbox.admin import pages
+from reliable_effects.outbox.admin import looked_through, pages
 from reliable_effects.outbox.models import Attempt, Delivery, OutboxEvent, Sweep
 from reliable_effects.outbox.states import State
 from reliable_effects.reports.models import Report
@@ -449,3 +449,41 @@ def test_a_site_of_the_projects_own_shows_the_same(operator):
     assert "/operators/" in confirm.content.decode()
     for text in (page, confirm.content.decode()):
         assert 'href="/admin/' not in text
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("?effect=shop.wrap", "the newest 1 deliveries"),
+        ("?state=succeeded", "the newest 1 deliveries"),
+        ("?reason=REFUSED", "the newest 1 that are poisoned"),
+        ("?state=retrying", "the 1 waiting ones that are due first"),
+    ],
+)
+def test_a_list_that_is_not_looked_through_says_so(viewer, monkeypatch, query, said):
+    """ "None" and "none among the newest" are different facts."""
+    monkeypatch.setattr(looked_through, "NEWEST", 1)
+    monkeypatch.setattr(looked_through, "OF_STATE", 1)
+    for _ in range(2):
+        poisoned_delivery()
+        pending_delivery()
+
+    text = viewer.get(LIST + query).content.decode()
+
+    assert f"Looked through: {said}." in text
+
+
+@pytest.mark.parametrize("query", ["", "?state=poisoned", "?effect=shop.wrap", "?due=now"])
+def test_a_short_list_is_looked_through(viewer, query):
+    """Most projects have no ten million rows."""
+    pending_delivery()
+
+    assert "Looked through" not in viewer.get(LIST + query).content.decode()
+
+
+def test_a_delivery_whose_event_is_gone_is_listed(viewer):
+    """No constraint holds the event, and who lost it must find what is left."""
+    delivery = pending_delivery()
+    OutboxEvent.objects.filter(pk=delivery.event_id).delete()
+
+    assert listed(viewer, "") == {delivery.pk}

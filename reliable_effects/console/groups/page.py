@@ -9,7 +9,7 @@ from itertools import islice
 
 from django.db import DEFAULT_DB_ALIAS
 
-from ...outbox.models import Delivery
+from ...outbox.models import Delivery, OutboxEvent
 from .counting import pills_of
 from .kinds import last_attempts
 from .models import FailureGroup
@@ -42,14 +42,18 @@ def where(group: FailureGroup) -> Where:
 def about(group: FailureGroup) -> list[Delivery]:
     """The newest pill of each subject, with its event; the first of them."""
     using = group._state.db or DEFAULT_DB_ALIAS
-    rows = pills_of(using, group.fingerprint).select_related("event").order_by("-pk")
+    # No join: MariaDB would read all events for it.
+    rows = pills_of(using, group.fingerprint).prefetch_related("event").order_by("-pk")
     return list(islice(_one_of_each(list(rows[:LOOKED_AT])), LISTED))
 
 
 def _one_of_each(rows: list[Delivery]) -> Iterator[Delivery]:
     seen: set[tuple[str, str]] = set()
     for row in rows:
-        subject = (row.event.subject_model, row.event.subject_pk)
+        try:
+            subject = (row.event.subject_model, row.event.subject_pk)
+        except OutboxEvent.DoesNotExist:
+            continue  # no constraint holds it
         if row.event.subject_model and subject not in seen:
             seen.add(subject)
             yield row

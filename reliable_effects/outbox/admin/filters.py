@@ -98,11 +98,24 @@ class DueFilter(KnownChoices):
         return DUE[chosen]() if chosen in DUE else None
 
 
+_NEWEST_EVENTS = 100_000
+
+
 class EventNameFilter(KnownChoices):
-    title = parameter_name = "name"
+    title, parameter_name = f"name, of the newest {_NEWEST_EVENTS:,}", "name"
 
     def known(self) -> Iterable[tuple[str, str]]:
         return sorted((event.name, event.name) for event in registry.events())
 
     def meaning(self, chosen: str) -> Q | None:
         return Q(name=chosen) if chosen else None
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        found = super().queryset(request, queryset)
+        if found is queryset:
+            return queryset
+        # No index has it, so the newest are looked through: a walk of the index by which they are
+        # listed. A rare event of long ago is found by its subject.
+        instants = queryset.order_by("-emitted_at").values_list("emitted_at", flat=True)
+        last = next(iter(instants[_NEWEST_EVENTS - 1 : _NEWEST_EVENTS]), None)
+        return found if last is None else found.filter(emitted_at__gte=last)

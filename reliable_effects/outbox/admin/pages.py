@@ -25,9 +25,12 @@ class BoundedPaginator(Paginator):  # type: ignore[type-arg]  # not generic at r
 
     @cached_property
     def count(self) -> int:
-        rows: QuerySet[Any] = self.object_list  # type: ignore[assignment]  # on a list page it is one
-        found = rows.order_by().values("pk")[: COUNT_AT_MOST + 1].count()
+        found = self.to_count().values("pk")[: COUNT_AT_MOST + 1].count()
         return AtLeast(COUNT_AT_MOST) if found > COUNT_AT_MOST else found
+
+    def to_count(self) -> QuerySet[Any]:
+        rows: QuerySet[Any] = self.object_list  # type: ignore[assignment]  # on a list page it is one
+        return rows.order_by()
 
 
 class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at run time
