@@ -29,6 +29,7 @@ from ...outbox.admin import looks
 from ...outbox.admin.deliveries import offer
 from ...outbox.admin.pages import ReadOnlyAdmin
 from ...outbox.models import Delivery
+from ..groups.models import FailureGroup
 from . import operations, shown
 from .forms import RampForm, StepForm
 from .models import ACTIVE, CANCELLABLE, RESUMABLE, OperationState, Outcome, RedriveOperation
@@ -114,7 +115,7 @@ _VERBS = {
 
 
 class RedriveOperationAdmin(ReadOnlyAdmin):
-    list_display = ("id", "shown_state", "chosen", "progress", "by", "short_why", "created")
+    list_display = ("id", "shown_state", "said", "progress", "by", "short_why", "created")
     ordering = ("-id",)
     change_form_template = "reliable_effects/admin/redrive.html"
     fields = readonly_fields = (
@@ -169,7 +170,7 @@ class RedriveOperationAdmin(ReadOnlyAdmin):
         return self._render(
             request,
             {
-                "said": selection.in_words(),
+                "said": _said(selection.in_words(), selection, using),
                 "selection": json.dumps(selection.to_json()),
                 "told": told,
                 "asked_at_most": AT_MOST,
@@ -307,7 +308,11 @@ class RedriveOperationAdmin(ReadOnlyAdmin):
 
     @admin.display(description="chosen")
     def chosen(self, row: RedriveOperation) -> str:
-        return row.said
+        try:
+            selection = Selection.from_json(row.selection)
+        except BadSelection:
+            return row.said
+        return _said(row.said, selection, str(row._state.db))
 
     @admin.display(description="reason")
     def reason(self, row: RedriveOperation) -> str:
@@ -353,6 +358,14 @@ class RedriveOperationAdmin(ReadOnlyAdmin):
 def _database() -> str:
     """Where deliveries can be changed."""
     return str(remedy.on_writer(Delivery.objects.all()).db)
+
+
+def _said(words: str, selection: Selection, using: str) -> str:
+    """*words*, and which failure the group is of: nobody knows it by its fingerprint."""
+    if not selection.group:
+        return words
+    group = FailureGroup.objects.using(using).filter(fingerprint=selection.group).first()
+    return f"{words}: {group}" if group else words
 
 
 def _read_json(text: str) -> Any:
