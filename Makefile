@@ -4,7 +4,7 @@ PYTHON := $(VENV)/bin/python
 export VENV
 
 .DEFAULT_GOAL := help
-.PHONY: help demo prove chaos test s3-real proof conformance conformance-peers crash-sweep mutants bench bench-quick lint types docs services clean
+.PHONY: help demo prove chaos test s3-real proof conformance conformance-peers crash-sweep mutants bench bench-quick lint types screenshots docs services clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-16s %s\n", $$1, $$2}'
@@ -73,11 +73,15 @@ types: ## mypy --strict
 	@scripts/environment types
 	@$(PYTHON) -m mypy
 
+screenshots: ## the pictures of the documentation, taken anew in a browser, into docs/_static/screens
+	@scripts/environment test
+	@$(PYTHON) -m tests.browser.screenshots $(ARGS)
+
 docs: ## build the documentation into docs/_build/html
 	@scripts/environment docs
 	@$(PYTHON) -m sphinx -W --keep-going -q docs docs/_build/html
 
-services: ## install the servers that the tests start (Debian and Ubuntu)
+services: ## install the servers and the browser that the tests start (Debian and Ubuntu)
 	@scripts/services
 
 clean: ## remove the environment and all that was built

@@ -20,7 +20,7 @@ from tests.faults.evidence import (
     pytest_configure,
     pytest_runtest_makereport,
 )
-from tests.services import Given, Missing, Postgres, RabbitMQ, Redis, Server, obtain
+from tests.services import Chromium, Given, Missing, Postgres, RabbitMQ, Redis, Server, obtain
 from tests.shop.management.commands import flush
 from tests.waiting import eventually
 
@@ -49,6 +49,12 @@ def rabbitmq_server() -> Iterator[RabbitMQ | Given]:
 def spare_postgres() -> Iterator[Postgres]:
     """A PostgreSQL beside the one that Django's connections use: this one may be killed."""
     yield from _served(lambda: Postgres().start())
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Chromium | Given]:
+    """One process for all tests; tests/browser/conftest.py opens pages in it."""
+    yield from _served(lambda: obtain(Chromium))
 
 
 @pytest.fixture(params=["redis", "rabbitmq"])

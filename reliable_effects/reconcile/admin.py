@@ -72,7 +72,6 @@ class CoverageAdmin(ReadOnlyAdmin):
         "day", "effect", "expected", "in_time", "late", "missing", "waiting", "poisoned",
         "uncertain", "given_up", "contradicted", "unexpected",
     )  # fmt: skip
-    list_display_links = None
     ordering = ("-day", "effect")
     date_hierarchy = "day"
 

@@ -8,6 +8,7 @@ restart, freeze, thaw, url and port; brokers have wipe. `Proxy` makes the networ
 from __future__ import annotations
 
 from tests.services.ceph import Ceph
+from tests.services.chromium import Chromium
 from tests.services.mariadb import MariaDB
 from tests.services.postgres import Postgres
 from tests.services.proxy import Proxy
@@ -17,6 +18,7 @@ from tests.services.server import Given, Missing, Server, free_port, obtain
 
 __all__ = [
     "Ceph",
+    "Chromium",
     "Given",
     "MariaDB",
     "Missing",

@@ -12,6 +12,9 @@ class Order(models.Model):
     charge_id = models.CharField(max_length=80, blank=True)
     placed_at = models.DateTimeField(auto_now_add=True)
 
+    def __str__(self) -> str:
+        return f"order {self.pk}"
+
 
 class LedgerEntry(models.Model):
     """One line for each time an effect did something; the tests' outside world."""

@@ -29,6 +29,7 @@ from . import operations, shown
 from .beginning import Beginning, redrive_gradually
 from .forms import StepForm
 from .models import ACTIVE, CANCELLABLE, RESUMABLE, OperationState, Outcome, RedriveOperation
+from .selection import BadSelection, Selection
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,7 @@ _VERBS = {
 
 
 class RedriveOperationAdmin(Beginning):
-    list_display = ("id", "shown_state", "chosen", "progress", "by", "short_why", "created")
+    list_display = ("id", "shown_state", "said", "progress", "by", "short_why", "created")
     ordering = ("-id",)
     change_form_template = "reliable_effects/admin/redrive.html"
     fields = readonly_fields = (
@@ -171,7 +172,11 @@ class RedriveOperationAdmin(Beginning):
 
     @admin.display(description="chosen")
     def chosen(self, row: RedriveOperation) -> str:
-        return row.said
+        try:
+            selection = Selection.from_json(row.selection)
+        except BadSelection:
+            return row.said
+        return shown.chosen(row.said, selection, str(row._state.db))
 
     @admin.display(description="reason")
     def reason(self, row: RedriveOperation) -> str:

@@ -88,7 +88,7 @@ class Beginning(ReadOnlyAdmin):
         return self._render(
             request,
             {
-                "said": selection.in_words(),
+                "said": shown.chosen(selection.in_words(), selection, using),
                 "selection": json.dumps(selection.to_json()),
                 "told": told,
                 "asked_at_most": AT_MOST,

@@ -11,9 +11,11 @@ from django.utils.text import Truncator
 from ...clock import spoken
 from ...outbox.admin import looks
 from ...outbox.models import Delivery
+from ..groups.models import FailureGroup
 from .models import OperationState, Outcome, RedriveItem, RedriveOperation
 from .outcomes import COUNTED
 from .ramp import takes
+from .selection import Selection
 
 _ITEMS = 20  # deliveries of one outcome on the page
 _LINES = 100  # of a history
@@ -97,3 +99,11 @@ def short(text: str) -> str:
 
 def span(value: timedelta) -> str:
     return spoken(value)
+
+
+def chosen(words: str, selection: Selection, using: str) -> str:
+    """*words*, and which failure its group is of: nobody knows that by its fingerprint."""
+    if not selection.group:
+        return words
+    group = FailureGroup.objects.using(using).filter(fingerprint=selection.group).first()
+    return f"{words}: {group}" if group else words

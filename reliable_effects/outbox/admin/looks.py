@@ -85,7 +85,8 @@ def instant(at: datetime | None) -> str:
 
 
 def pre(text: str) -> str:
-    return format_html('<pre class="re-text">{}</pre>', text) if text else NOTHING
+    # A long one scrolls by itself, and who has no mouse has to get into it.
+    return format_html('<pre class="re-text" tabindex="0">{}</pre>', text) if text else NOTHING
 
 
 def payload(name: str, value: Any) -> str:

@@ -2,42 +2,34 @@
 
 from __future__ import annotations
 
-import shutil
-import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from django.conf import settings as project
 from django.contrib.auth.models import User
-from django.db import connections
 
 from reliable_effects.console.rollups.models import QueueRollup
+from tests.browser.behind import behind
+from tests.browser.driver import expect
+from tests.browser.opening import cookie_of, opened, served
 from tests.console.overview.conftest import OVERVIEW
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 EVERY = 15_000  # milliseconds between two reads: overview.js
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
     pytest.mark.one_database,  # a browser asks none
-    pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed"),
 ]
 
 
-@pytest.fixture(autouse=True)
-def _careful(settings: Any) -> None:
-    settings.MIDDLEWARE = ["tests.console.overview.csp.default_src_self", *project.MIDDLEWARE]
+@pytest.fixture
+def live_server(settings: Any, transactional_db: None) -> Iterator[Any]:  # noqa: ARG001  # its rows
+    yield from served(settings)
 
 
 @pytest.fixture
-def browser(logged_in) -> Iterator[Any]:  # noqa: ARG001  # before: see `later`
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM)
-        yield browser
-        browser.close()
+def browser(logged_in, chromium) -> Iterator[Any]:  # noqa: ARG001  # before: see `behind`
+    yield from opened(chromium)
 
 
 @pytest.fixture(autouse=True)
@@ -47,11 +39,9 @@ def _a_day_later(a_day, stands) -> None:
 
 
 @pytest.fixture
-def logged_in(live_server, client) -> dict[str, Any]:
+def logged_in(live_server) -> dict[str, Any]:
     """The cookie of one who may see everything."""
-    client.force_login(User.objects.create_superuser("ada"))
-    value = client.cookies["sessionid"].value
-    return {"name": "sessionid", "value": value, "url": live_server.url}
+    return cookie_of(User.objects.create_superuser("ada"), live_server.url)
 
 
 @pytest.fixture
@@ -73,22 +63,10 @@ def page(browser, live_server, logged_in, problems) -> Any:
     return page
 
 
+@behind
 def later(**columns: Any) -> None:
-    """
-    The queue is seen as it stands now.
-
-    In a thread of its own: Playwright runs a loop in this one, so Django would take us for a
-    coroutine.
-    """
-
-    def write() -> None:
-        QueueRollup.objects.filter(due=7).update(**columns)
-        connections.close_all()
-
-    thread = threading.Thread(target=write)
-    thread.start()
-    thread.join(30)
-    assert not thread.is_alive()
+    """The queue is seen as it stands now."""
+    QueueRollup.objects.filter(due=7).update(**columns)
 
 
 def due(page: Any) -> str:
@@ -97,7 +75,7 @@ def due(page: Any) -> str:
 
 def now_due(page: Any, figure: str) -> None:
     tile = page.locator(".re-tile", has_text="Backlog").locator(".re-figure")
-    sync_api.expect(tile).to_have_text(figure)
+    expect(tile).to_have_text(figure)
 
 
 def test_it_refreshes_itself_and_takes_nothing_from_its_reader(page, problems):
@@ -138,7 +116,7 @@ def test_it_says_so_where_it_cannot_be_refreshed(page):
     page.clock.fast_forward(EVERY)
 
     note = page.locator("#re-note")
-    sync_api.expect(note).to_contain_text("could not be refreshed")
+    expect(note).to_contain_text("could not be refreshed")
 
 
 def test_who_is_logged_out_meanwhile_is_told(page):
@@ -146,8 +124,8 @@ def test_who_is_logged_out_meanwhile_is_told(page):
     page.context.clear_cookies()
     page.clock.fast_forward(EVERY)
 
-    sync_api.expect(page.locator("#re-note")).to_contain_text("log in again")
-    sync_api.expect(page.get_by_role("button", name="Pause refreshing")).to_be_hidden()
+    expect(page.locator("#re-note")).to_contain_text("log in again")
+    expect(page.get_by_role("button", name="Pause refreshing")).to_be_hidden()
     assert due(page) == "7"
 
 
