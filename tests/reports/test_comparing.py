@@ -116,7 +116,9 @@ def test_a_blob_that_is_gone_is_told(make_report, log_in, tmp_path):  # noqa: F8
 def test_the_reports_page_links_to_each_comparison(make_report, log_in):  # noqa: F811
     row = twice(make_report, [{"a": 1}], [{"a": 2}])
 
-    page = log_in("view_report", "view_reportversion").get(f"{LIST}{row.pk}/change/").content.decode()
+    page = (
+        log_in("view_report", "view_reportversion").get(f"{LIST}{row.pk}/change/").content.decode()
+    )
 
     assert comparison(row, 2) in page
     assert comparison(row, 1) not in page
