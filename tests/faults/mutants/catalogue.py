@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from tests.faults.mutants import (
+    of_edits,
     of_groups,
     of_idempotency,
     of_jobs,
     of_outgoing,
     of_reconcile,
+    of_redrives,
+    of_rollups,
     of_the_inbox,
     of_the_rest,
     of_the_watch,
@@ -28,4 +31,7 @@ MUTANTS = (
     *of_idempotency.IDEMPOTENCY,
     *of_the_watch.WATCH,
     *of_groups.GROUPS,
+    *of_redrives.REDRIVES,
+    *of_edits.EDITS,
+    *of_rollups.ROLLUPS,
 )

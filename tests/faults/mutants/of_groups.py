@@ -18,8 +18,25 @@ GROUPS: tuple[Mutant, ...] = (
     mutant(
         "the sweep waits for a pill that somebody holds",
         "one open transaction stops the relay, which waits in the same thread",
-        (_GROUPING, "select_for_update(skip_locked=True)", "select_for_update()"),
+        (
+            _GROUPING,
+            'held = rows.select_for_update(skip_locked=True).order_by("pk")',
+            'held = rows.select_for_update().order_by("pk")',
+        ),
         by=(f"{_TEST}::test_a_pill_that_somebody_holds_is_left_for_the_next_turn",),
+        on="postgres",
+    ),
+    mutant(
+        "the sweep waits for a group that somebody holds",
+        "R5: an admin's open request stops the relay, which waits in the same thread",
+        (
+            _GROUPING,
+            "free = rows.select_for_update(skip_locked=True)",
+            "free = rows.select_for_update()",
+        ),
+        by=(
+            "console/test_held.py::test_a_group_that_somebody_holds_keeps_no_other_pill_from_its_group",
+        ),
         on="postgres",
     ),
     mutant(
@@ -43,7 +60,11 @@ GROUPS: tuple[Mutant, ...] = (
     mutant(
         "who is forgotten stays in a sample",
         "an erasure that is certified, and a name in the admin",
-        (f"{_HERE}erase.py", "            drop(using, batch)", "            pass"),
+        (
+            f"{_HERE}erase.py",
+            '            of_them.filter(pk__in=groups).update(sample_delivery_id=None, sample_message="")',
+            "            pass",
+        ),
         by=("console/groups/test_samples.py::test_who_is_forgotten_is_in_no_sample",),
     ),
     mutant(
