@@ -76,7 +76,7 @@ class Guards:
         self, effect: Effect[Any, Any], delivery: Delivery, event: OutboxEvent | None
     ) -> Foreseen:
         notes = delivery.notes
-        payload = event and in_force(self.using, delivery.pk, notes, event)
+        payload = in_force(self.using, delivery.pk, notes, event) if event is not None else None
         if event is None or payload is None:  # lost, or the edit that its notes name is
             return Foreseen.UNREADABLE
         known = declared(effect, event)
