@@ -133,11 +133,6 @@ class FailureGroupAdmin(ConfirmedActions, ReadOnlyAdmin):
             sets.append(("Whom they are about", {"fields": (subjects,)}))
         return sets
 
-    def get_readonly_fields(self, request: HttpRequest, obj: FailureGroup | None = None) -> Any:
-        return [
-            name for _, options in self.get_fieldsets(request, obj) for name in options["fields"]
-        ]
-
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:

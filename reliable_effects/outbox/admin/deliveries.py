@@ -138,11 +138,6 @@ class DeliveryAdmin(RemedyAdmin):
         ]
         return sets
 
-    def get_readonly_fields(self, request: HttpRequest, obj: Delivery | None = None) -> Any:
-        return [
-            name for _, options in self.get_fieldsets(request, obj) for name in options["fields"]
-        ]
-
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:

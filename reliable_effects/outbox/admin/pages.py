@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import Any
 
 from django.contrib import admin
+from django.contrib.admin.utils import flatten_fieldsets
 from django.core.paginator import Paginator
 from django.db.models import QuerySet
 from django.http import HttpRequest
@@ -60,6 +61,10 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not generic 
         if not any(lookup == name or lookup.startswith(f"{name}__") for name in fields):
             return False
         return super().lookup_allowed(lookup, value, request)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        """All that the page shows: as named by the class, or by `get_fieldsets` for each reader."""
+        return self.readonly_fields or flatten_fieldsets(self.get_fieldsets(request, obj))
 
     def has_add_permission(self, *_: Any, **__: Any) -> bool:
         return False

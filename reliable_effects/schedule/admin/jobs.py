@@ -69,11 +69,6 @@ class ScheduledJobAdmin(JobActions, ReadOnlyAdmin):
             ("The event", {"fields": ("event_link", "version", "shown_payload")}),
         ]  # fmt: skip
 
-    def get_readonly_fields(self, request: HttpRequest, obj: ScheduledJob | None = None) -> Any:
-        return [
-            name for _, options in self.get_fieldsets(request, obj) for name in options["fields"]
-        ]
-
     # The list and the page
 
     @admin.display(description="state")
