@@ -74,6 +74,8 @@ def test_a_page_reads_its_own_rows_and_their_events(admin_client, evidence):
         "?reason=SUBJECT_GONE",
         "?reason=STILL_OWED",
         "?state=waiting&effect={rare}",
+        "?due=later&effect={rare}",
+        "?due=now&effect={rare}",
         "?state=needs+a+person&effect={rare}",
     ],
 )
