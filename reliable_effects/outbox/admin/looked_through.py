@@ -48,7 +48,7 @@ def window(rows: QuerySet[Delivery], chosen: Mapping[str, str]) -> Window | None
     of_all: DeliveryQuerySet = Delivery.objects.using(rows.db).order_by()
     if group := chosen.get("group"):
         return _of(of_all.alike(group), "in this group")
-    if states == {State.PENDING}:
+    if states == {State.PENDING} and not chosen.get("due"):
         return _due_first(of_all)
     if states and states <= set(_BY_ID):
         return _of_each(of_all, sorted(states))
@@ -69,10 +69,10 @@ def states_of(chosen: Mapping[str, str]) -> set[State] | None:
 
 
 def _is_walk(chosen: Mapping[str, str], states: set[State] | None) -> bool:
-    if chosen.get("due"):
-        return False  # an index tells them apart, and is short
     if any(chosen.get(name) for name in ("effect", "queue", "reason")):
         return True
+    if chosen.get("due"):
+        return False  # an index tells these apart
     return states is not None and any(state not in _BY_ID for state in states)
 
 
