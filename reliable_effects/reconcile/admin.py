@@ -68,7 +68,7 @@ class WalkAdmin(ReadOnlyAdmin):
 
 
 class CoverageAdmin(ReadOnlyAdmin):
-    list_display = (
+    list_display = fields = readonly_fields = (
         "day", "effect", "expected", "in_time", "late", "missing", "waiting", "poisoned",
         "uncertain", "given_up", "contradicted", "unexpected",
     )  # fmt: skip
