@@ -34,7 +34,7 @@ def world(request):
 
 
 @pytest.fixture
-def order(world, request):
+def order(world, request, django_db_setup):  # noqa: ARG001  # says that it takes a database
     request.getfixturevalue("transactional_db" if world == "TransactionTestCase" else "db")
     return Order.objects.create()
 
