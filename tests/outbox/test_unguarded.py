@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import threading
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +22,8 @@ from .conftest import carry_out, claim_of, pending_delivery, runs_of, write_down
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-TOO_LITTLE = 4 * 2**20  # bytes; a thread asks for 8 MiB of stack
+# Enough for all that a run does, whatever the tests before have left, and too little for a thread.
+ROOM, STACK = 256 * 2**20, 2**30  # bytes
 
 
 def in_a_worker_without_means(work: Callable[[], object], *, before: Callable[[], object]) -> None:
@@ -34,7 +36,8 @@ def in_a_worker_without_means(work: Callable[[], object], *, before: Callable[[]
             connection.ensure_connection()
             before()
             used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-            resource.setrlimit(resource.RLIMIT_AS, (used + TOO_LITTLE, resource.RLIM_INFINITY))
+            threading.stack_size(STACK)
+            resource.setrlimit(resource.RLIMIT_AS, (used + ROOM, resource.RLIM_INFINITY))
             work()
         except BaseException:  # noqa: BLE001  # whatever it was, a child must not go on as a test
             traceback.print_exc()
