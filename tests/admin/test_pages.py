@@ -481,6 +481,13 @@ def test_a_short_list_is_looked_through(viewer, query):
     assert "Looked through" not in viewer.get(LIST + query).content.decode()
 
 
+def test_a_short_list_with_large_ids_is_looked_through(viewer):
+    """What was pruned has taken its numbers with it."""
+    pending_delivery(pk=5 * looked_through.NEWEST)
+
+    assert "Looked through" not in viewer.get(LIST + "?effect=shop.wrap").content.decode()
+
+
 def test_a_delivery_whose_event_is_gone_is_listed(viewer):
     """No constraint holds the event, and who lost it must find what is left."""
     delivery = pending_delivery()

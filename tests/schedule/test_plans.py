@@ -156,6 +156,7 @@ def test_the_nouns_are_walks_of_an_index():
     within(found, 3 * DUE, {"re_job_due", "re_job_subject", "re_job_key"})
 
 
+@pytest.mark.usefixtures("crowd")
 def test_emit_does_not_touch_the_table_of_jobs():
     """However many there are."""
     order = Order.objects.get(pk=1)  # a new one could be given this number, by a fresh sequence

@@ -17,7 +17,8 @@ from .conftest import log_in
 from .matrix import ASKS, PAGES, PARTS, REMEDIES, address, confirm, model_of
 from .rows import a_row, digest, our_models
 
-pytestmark = pytest.mark.django_db
+# Who may do what no database decides; what a remedy writes is tested where the remedy is.
+pytestmark = [pytest.mark.django_db, pytest.mark.one_database]
 
 REFUSED = (HTTPStatus.FORBIDDEN, HTTPStatus.FOUND)  # to the login page
 
