@@ -86,12 +86,19 @@ class DeliveryAdmin(RemedyAdmin):
     change_form_template = "reliable_effects/admin/with_remedies.html"
     change_list_template = "reliable_effects/admin/deliveries.html"
 
-    def get_changelist(self, _request: HttpRequest, **_: Any) -> type[DeliveryList]:
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[DeliveryList]:  # noqa: ARG002  # Django's signature
         return DeliveryList
 
-    def get_paginator(self, _request: HttpRequest, rows: Any, *args: Any, **options: Any) -> Any:
-        in_order = rows.query.order_by == DUE_FIRST
-        return (InTheirOrder if in_order else BoundedPaginator)(rows, *args, **options)
+    def get_paginator(
+        self,
+        request: HttpRequest,  # noqa: ARG002  # Django's signature
+        queryset: QuerySet[Any],
+        per_page: int,
+        orphans: int = 0,
+        allow_empty_first_page: bool = True,  # as above
+    ) -> BoundedPaginator:
+        kind = InTheirOrder if queryset.query.order_by == DUE_FIRST else BoundedPaginator
+        return kind(queryset, per_page, orphans, allow_empty_first_page)
 
     def get_inlines(self, _request: HttpRequest, _obj: Delivery | None) -> list[type[Any]]:
         return [*self.inlines, *_others]

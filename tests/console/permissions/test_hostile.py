@@ -17,9 +17,7 @@ from .rows import a_row, our_models
 
 pytestmark = pytest.mark.django_db
 
-MARKUP = (
-    """<script>alert(1)</script>"><img src=x onerror=alert(2)>'{{ 8765432109|add:1 }}{% now 'Y' %}"""
-)
+MARKUP = """<script>alert(1)</script>"><img src=x onerror=alert(2)>'{{ 8765432109|add:1 }}{% now 'Y' %}"""
 ODD = "\u202e<b>\x1b[31m\x07\u2066\ufeff" + "<i>long</i>" * 500
 TRACES = ("<script>alert", "<img src=x", "8765432110", "<b>\x1b", "<i>long")
 
