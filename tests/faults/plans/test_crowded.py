@@ -230,12 +230,16 @@ def test_prune_goes_by_the_end_and_deletes_by_id(settings, evidence):
     """Oldest first, each batch where the last one ended; its 500 ids are asked for as ids."""
     settings.RELIABLE_EFFECTS |= {"RETENTION": timedelta(hours=51)}
 
+    done = 0
     with touched() as found:
-        swept = prune.prune("default")
+        for _ in range(10):  # one turn has seconds, and a busy machine does little in them
+            done += prune.prune("default").done
+            if done > 500:
+                break
 
-    assert swept.done > 500
+    assert done > 500
     allowed = {FINISHED, PRIMARY, EVENT, "re_event_emitted_at", *OF_ATTEMPT}
-    within(found, 6 * swept.done + 1000, allowed | OF_EVENT)  # five reads for each that goes
+    within(found, 6 * done + 1000, allowed | OF_EVENT)  # five reads for each that goes
     evidence.add()
 
 
