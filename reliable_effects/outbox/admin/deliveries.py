@@ -23,8 +23,8 @@ from .filters import (
 )
 from .looked_through import DUE_FIRST, DeliveryList, InTheirOrder
 from .pages import BoundedPaginator
-from .reader import ForReader
 from .remedies import RemedyAdmin
+from .subjects import ShowsSubject
 
 _SIBLINGS = 50  # deliveries of one event that a page shows
 
@@ -73,7 +73,8 @@ def also_show(inline: type[Any]) -> None:
         _others.append(inline)
 
 
-class DeliveryAdmin(RemedyAdmin):
+class DeliveryAdmin(ShowsSubject, RemedyAdmin):
+    subject_follows = "effect"
     list_display = (
         "id", "shown_state", "effect", "shown_attempts", "shown_due", "shown_reason", "queue", "worker",
     )  # fmt: skip
@@ -108,6 +109,9 @@ class DeliveryAdmin(RemedyAdmin):
         rows: QuerySet[Delivery] = super().get_queryset(request).prefetch_related("event")
         return rows
 
+    def names_subject(self, row: Delivery) -> OutboxEvent:
+        return row.event
+
     def get_search_results(
         self, _request: HttpRequest, queryset: QuerySet[Delivery], search_term: str
     ) -> tuple[QuerySet[Delivery], bool]:
@@ -116,18 +120,10 @@ class DeliveryAdmin(RemedyAdmin):
         events = OutboxEvent.objects.using(queryset.db)
         return queryset.filter(search.deliveries(search_term, events)), False
 
-    def get_list_display(self, request: HttpRequest) -> list[Any]:
-        shown: list[Any] = list(super().get_list_display(request))
-        shown.insert(shown.index("effect") + 1, self._subject(request))
-        return shown
-
-    def _subject(self, request: HttpRequest) -> ForReader:
-        return ForReader("shown_subject", "subject", self.shown_subject, request)
-
     def get_fieldsets(self, request: HttpRequest, _obj: Delivery | None = None) -> Any:
         sets: list[Any] = [
             (None, {"fields": (
-                "shown_state", "shown_reason", "next", "effect", self._subject(request),
+                "shown_state", "shown_reason", "next", "effect", self.subject_field(request),
                 "shown_attempts", "in_words",
             )}),
             ("When and where", {"fields": (
@@ -161,9 +157,6 @@ class DeliveryAdmin(RemedyAdmin):
     @admin.display(description="reason")
     def shown_reason(self, row: Delivery) -> str:
         return looks.reason(row)
-
-    def shown_subject(self, row: Delivery, request: HttpRequest) -> str:
-        return looks.subject_link(row.event, self.admin_site, request)
 
     @admin.display(description="attempts")
     def shown_attempts(self, row: Delivery) -> str:

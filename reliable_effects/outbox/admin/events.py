@@ -13,11 +13,11 @@ from ..models import Delivery, OutboxEvent
 from . import looks
 from .deliveries import deliveries_table
 from .filters import EventNameFilter
-from .pages import ReadOnlyAdmin
-from .reader import ForReader
+from .subjects import ShowsSubject
 
 
-class OutboxEventAdmin(ReadOnlyAdmin):
+class OutboxEventAdmin(ShowsSubject):
+    subject_follows = "name"
     list_display = ("name", "source", "emitted", "version")
     list_filter = (EventNameFilter,)
     ordering = ("-emitted_at",)  # indexed; ids of events that effects emit are in no order
@@ -31,27 +31,17 @@ class OutboxEventAdmin(ReadOnlyAdmin):
     def get_fields(self, request: HttpRequest, _obj: OutboxEvent | None = None) -> Any:
         may_see = request.user.has_perm("reliable_effects.view_delivery")
         shown: list[Any] = [n for n in self.readonly_fields if may_see or n != "deliveries"]
-        shown.insert(shown.index("version") + 1, self._subject(request))
+        shown.insert(shown.index("version") + 1, self.subject_field(request))
         return shown
 
     def get_readonly_fields(self, request: HttpRequest, obj: OutboxEvent | None = None) -> Any:
         return self.get_fields(request, obj)
-
-    def get_list_display(self, request: HttpRequest) -> list[Any]:
-        first, *others = super().get_list_display(request)
-        return [first, self._subject(request), *others]
-
-    def _subject(self, request: HttpRequest) -> ForReader:
-        return ForReader("shown_subject", "subject", self.shown_subject, request)
 
     def get_search_results(
         self, _request: HttpRequest, queryset: QuerySet[OutboxEvent], search_term: str
     ) -> tuple[QuerySet[OutboxEvent], bool]:
         found = queryset.filter(search.events(search_term)) if search_term.strip() else queryset
         return found, False
-
-    def shown_subject(self, row: OutboxEvent, request: HttpRequest) -> str:
-        return looks.subject_link(row, self.admin_site, request)
 
     @admin.display(description="emitted")
     def emitted(self, row: OutboxEvent) -> str:

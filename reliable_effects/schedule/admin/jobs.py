@@ -10,8 +10,7 @@ from django.http import HttpRequest, HttpResponse
 
 from ...outbox import search
 from ...outbox.admin import looks
-from ...outbox.admin.pages import ReadOnlyAdmin
-from ...outbox.admin.reader import ForReader
+from ...outbox.admin.subjects import ShowsSubject
 from ...outbox.models import OutboxEvent
 from ..models import ScheduledJob
 from ..states import JobState
@@ -20,7 +19,8 @@ from .actions import JobActions
 from .filters import Dates, JobDueFilter, JobEventFilter, JobReasonFilter, JobStateFilter
 
 
-class ScheduledJobAdmin(JobActions, ReadOnlyAdmin):
+class ScheduledJobAdmin(JobActions, ShowsSubject):
+    subject_follows = "event"
     list_display = ("key", "shown_state", "event", "shown_at", "shown_reason")
     list_filter = (JobStateFilter, JobReasonFilter, JobDueFilter, JobEventFilter)
     date_hierarchy = "at"
@@ -52,17 +52,9 @@ class ScheduledJobAdmin(JobActions, ReadOnlyAdmin):
         dates = Dates(request, super().get_queryset(request))
         return super().changelist_view(request, {"dates": dates, **(extra_context or {})})
 
-    def get_list_display(self, request: HttpRequest) -> list[Any]:
-        shown: list[Any] = list(super().get_list_display(request))
-        shown.insert(shown.index("event") + 1, self._subject(request))
-        return shown
-
-    def _subject(self, request: HttpRequest) -> ForReader:
-        return ForReader("shown_subject", "subject", self.shown_subject, request)
-
     def get_fieldsets(self, request: HttpRequest, _obj: ScheduledJob | None = None) -> Any:
         return [
-            (None, {"fields": ("shown_state", "next", "event", self._subject(request), "key")}),
+            (None, {"fields": ("shown_state", "next", "event", self.subject_field(request), "key")}),
             ("When", {"fields": (
                 "due", "shown_wall", "shown_late", "created", "ended",
             )}),
@@ -74,9 +66,6 @@ class ScheduledJobAdmin(JobActions, ReadOnlyAdmin):
     @admin.display(description="state")
     def shown_state(self, row: ScheduledJob) -> str:
         return looks.badge(JobState(row.state).label)
-
-    def shown_subject(self, row: ScheduledJob, request: HttpRequest) -> str:
-        return looks.subject_link(row, self.admin_site, request)
 
     @admin.display(description="at")
     def shown_at(self, row: ScheduledJob) -> str:
