@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import logging
 from dataclasses import dataclass
-from hashlib import blake2s
 from typing import Any, NoReturn
 
 from django.db import transaction
@@ -113,9 +112,8 @@ def edit(
 
 
 def stamp(row: Delivery) -> str:
-    """By all that a remedy changes, and a run: another one says that it stands otherwise."""
-    stood = (row.state, row.generation, row.attempts, row.due_at, row.finished_at, row.notes)
-    return blake2s(repr(stood).encode(), digest_size=8).hexdigest()
+    """As the confirm pages of other remedies have it."""
+    return remedy.stamp_of(getattr(row, name) for name in remedy.STANDS_BY)
 
 
 # On what terms

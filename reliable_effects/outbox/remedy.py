@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from hashlib import blake2s
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -243,6 +244,17 @@ def _tell(signal: Signal, using: str, changed: Iterable[Delivery], **facts: Any)
         )
         # At once, but for callers with a transaction of their own, who may still take it back.
         transaction.on_commit(told, using=using, robust=True)
+
+
+# How rows stood when somebody was asked about them
+
+STANDS_BY = ("state", "generation", "attempts", "due_at", "finished_at", "notes")
+"""All columns of a delivery that a remedy, or a run, changes."""
+
+
+def stamp_of(stood: Iterable[Any]) -> str:
+    """Another one says that a row stands otherwise than it was shown."""
+    return blake2s(repr(list(stood)).encode(), digest_size=8).hexdigest()
 
 
 # What will be done, said beforehand

@@ -24,12 +24,11 @@ from django.utils.html import format_html
 from django.views.decorators.http import require_GET, require_POST
 
 from ..clock import DbNow, spoken
-from ..exceptions import BadPayload
 from ..outbox.admin import looks
 from ..outbox.admin.pages import ReadOnlyAdmin
 from ..outbox.models import Attempt, Delivery
 from .asking import Standing, ask, last_build
-from .compare_page import compare, took
+from .compare_page import as_declared, compare, took
 from .definition import definition
 from .models import Report, ReportVersion, VersionState
 from .serve import report_response
@@ -122,14 +121,7 @@ class ReportAdmin(ReadOnlyAdmin):
     @method_decorator(require_GET)
     def read(self, request: HttpRequest, pk: str) -> HttpResponseBase:
         """The report itself: asked and written down as for any other reader."""
-        row = self._row(request, pk)
-        known = definition(row.name)
-        if known is None:
-            raise Http404("This release has no such report.")
-        try:
-            arguments = known.parameters.restored(row.parameters)
-        except BadPayload as error:
-            raise Http404(str(error)) from error
+        known, arguments = as_declared(self._row(request, pk))
         return report_response(request, known, **arguments)
 
     @method_decorator(require_GET)

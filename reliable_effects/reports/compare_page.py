@@ -15,12 +15,28 @@ from ..clock import spoken
 from ..exceptions import BadPayload, BlobMissing
 from ..outbox.admin import looks
 from .comparing import BYTES, LINES, Beginning, beginning, changes
-from .definition import definition
+from .definition import ReportDefinition, definition
 from .models import Report, ReportVersion, VersionState
 from .serve import note
 from .stores import store
 
 _OF_LINES = ("csv", "csv.gz", "jsonl", "jsonl.gz")
+
+
+def as_declared(row: Report) -> tuple[ReportDefinition, dict[str, Any]]:
+    """
+    The report of *row* and its parameters, as this release has them.
+
+    Raises:
+        Http404: it has no such report, or cannot read the parameters.
+    """
+    known = definition(row.name)
+    if known is None:
+        raise Http404("This release has no such report.")
+    try:
+        return known, known.parameters.restored(row.parameters)
+    except BadPayload as error:
+        raise Http404(str(error)) from error
 
 
 def compare(
@@ -30,13 +46,7 @@ def compare(
     Raises:
         Http404: there are no such two, or this user may not read the report.
     """
-    known = definition(row.name)
-    if known is None:
-        raise Http404("This release has no such report.")
-    try:
-        arguments = known.parameters.restored(row.parameters)
-    except BadPayload as error:
-        raise Http404(str(error)) from error
+    known, arguments = as_declared(row)
     if not known.may_read(request.user, arguments):
         raise Http404("No such report.")
     ready = row.versions.filter(state=VersionState.READY).order_by("-number", "-pk")

@@ -8,6 +8,7 @@ ends at `COUNT_AT_MOST`; each query walks an index from one end. Nothing is writ
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -118,7 +119,10 @@ def can_be_read(alias: str) -> Database:
 
 def sweeps(alias: str, now: datetime) -> list[SweepAge]:
     """When each sweep last ran there: one small query."""
-    rows = Sweep.objects.using(alias).in_bulk(list(_expected()))
+    return _ages(Sweep.objects.using(alias).in_bulk(list(_expected())), now)
+
+
+def _ages(rows: Mapping[str, Sweep], now: datetime) -> list[SweepAge]:
     return [_sweep(name, period, rows.get(name), now) for name, period in _expected().items()]
 
 
@@ -155,9 +159,7 @@ def _read(alias: str, late_after: timedelta) -> Database:
         debts=debts.of(alias, now),
         jobs=list(jobs.of(alias, now, COUNT_AT_MOST)),
         paused=pauses.of(alias, now, COUNT_AT_MOST),
-        sweeps=[
-            _sweep(name, period, sweeps.get(name), now) for name, period in _expected().items()
-        ],
+        sweeps=_ages(sweeps, now),
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from hashlib import blake2s
 from typing import Any
 from urllib.parse import urlencode
 
@@ -21,6 +20,7 @@ from ...outbox.admin.filters import EffectFilter, KnownChoices
 from ...outbox.admin.pages import AtLeast, ReadOnlyAdmin
 from ...outbox.admin.reader import ForReader
 from ...outbox.models import Delivery
+from ...outbox.remedy import stamp_of
 from . import page, triage
 from .forms import FixForm, NoteForm
 from .models import MOST_PILLS, FailureGroup
@@ -187,10 +187,7 @@ class FailureGroupAdmin(ConfirmedActions, ReadOnlyAdmin):
         if lock:
             rows = rows.select_for_update()  # for milliseconds: the sweep holds one at a time
         columns = ("state", "owner", "note", "fixed_in", "fixed_at")
-        return {
-            pk: blake2s(repr(said).encode(), digest_size=6).hexdigest()
-            for pk, *said in rows.values_list("pk", *columns)
-        }
+        return {pk: stamp_of(said) for pk, *said in rows.values_list("pk", *columns)}
 
     def groups(self, verb: Verb, request: HttpRequest, rows: QuerySet[Any]) -> list[Group]:  # noqa: ARG002  # ConfirmedActions'
         left_alone = triage.LEFT_ALONE[_LEADS_TO[verb.name]]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from hashlib import blake2s
 from typing import Any
 
 from django import forms
@@ -152,11 +151,8 @@ class RemedyAdmin(ConfirmedActions, ReadOnlyAdmin):
         rows = Delivery.objects.using(using).filter(pk__in=ids)
         if lock:
             rows = rows.select_for_update(skip_locked=True)
-        columns = ("state", "generation", "attempts", "due_at", "finished_at", "notes")
-        return {
-            pk: blake2s(repr(stood).encode(), digest_size=6).hexdigest()
-            for pk, *stood in rows.values_list("pk", *columns)
-        }
+        found = rows.values_list("pk", *remedy.STANDS_BY)
+        return {pk: remedy.stamp_of(stood) for pk, *stood in found}
 
     def groups(self, verb: Verb, request: HttpRequest, rows: QuerySet[Any]) -> list[Group]:
         told = [
