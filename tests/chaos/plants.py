@@ -16,7 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from tests.chaos.checker import Kind
-from tests.faults.mutants.mutant import Edit, GuardMoved
+from tests.faults.mutants.mutant import Edit, edited
 
 ROOT = Path(__file__).parents[2]
 _PATIENCE = 600.0  # seconds for one run; the drain is 300 of them
@@ -37,12 +37,9 @@ class Plant:
         Raises:
             GuardMoved: a text is not there, or more than once.
         """
-        for edit in self.edits:
-            path = tree / "reliable_effects" / edit.file
-            text = path.read_text()
-            if (times := text.count(edit.find)) != 1:
-                raise GuardMoved(self.name, edit.file, times)
-            path.write_text(text.replace(edit.find, edit.put))
+        package = tree / "reliable_effects"
+        for file, text in edited(self.name, self.edits, package).items():
+            (package / file).write_text(text)
 
 
 def _plant(

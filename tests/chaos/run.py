@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from example_project.processes import until
 from tests.chaos.checker import Judgement, judge
 from tests.chaos.client import Load
 from tests.chaos.faults import Fault
@@ -74,25 +75,23 @@ def _drain(
 ) -> tuple[Judgement, bool]:  # fmt: skip
     """Judge until it is sound and quiet, or nothing has moved for long, or the time is over."""
     lines = journal.lines()
-    seen, moved_at, shown = -1, time.monotonic(), time.monotonic()
-    until = time.monotonic() + DRAIN
-    while True:
+    seen, moved_at, shown = -1, 0.0, 0.0
+    judgement, at_rest = None, False
+    for gone in until(DRAIN, pause=0.5):
         stage.heal()  # a worker that a late consequence has ended
         history = History(lines=lines, blows=blows, **stage.evidence())
         judgement = judge(history)
-        moment = time.monotonic()
         if len(history.calls) != seen:
-            seen, moved_at = len(history.calls), moment
-        is_quiet = moment - moved_at >= QUIET
-        if is_quiet and judgement.is_sound:
-            return judgement, True
-        if moment - moved_at >= patience or moment >= until:
-            return judgement, False
-        if moment - shown >= 10:  # seconds
-            shown = moment
+            seen, moved_at = len(history.calls), gone
+        at_rest = gone - moved_at >= QUIET and judgement.is_sound
+        if at_rest or gone - moved_at >= patience:
+            break
+        if gone - shown >= 10:  # seconds
+            shown = gone
             missing = judgement.promised - judgement.done
             say(f"{missing} of {judgement.promised} effects are not done, or not needed")
-        time.sleep(0.5)  # between two looks
+    assert judgement is not None  # it is judged once at least
+    return judgement, at_rest
 
 
 def _keep(folder: Path, blows: list[Blow]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,22 @@ class Edit:
     file: str  # below reliable_effects/
     find: str  # exactly once in it
     put: str
+
+
+def edited(name: str, edits: Iterable[Edit], package: Path) -> dict[str, str]:
+    """
+    The files of *package* as the *edits* of *name* have them; nothing is written.
+
+    Raises:
+        GuardMoved: a text is not there, or more than once.
+    """
+    changed: dict[str, str] = {}
+    for edit in edits:
+        text = changed.get(edit.file) or (package / edit.file).read_text()
+        if (times := text.count(edit.find)) != 1:
+            raise GuardMoved(name, edit.file, times)
+        changed[edit.file] = text.replace(edit.find, edit.put)
+    return changed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,13 +54,7 @@ class Mutant:
         Raises:
             GuardMoved: a text is not there, or more than once.
         """
-        changed: dict[str, str] = {}
-        for edit in self.edits:
-            text = changed.get(edit.file) or (package / edit.file).read_text()
-            if (times := text.count(edit.find)) != 1:
-                raise GuardMoved(self.name, edit.file, times)
-            changed[edit.file] = text.replace(edit.find, edit.put)
-        return changed
+        return edited(self.name, self.edits, package)
 
 
 def mutant(
