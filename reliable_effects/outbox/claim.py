@@ -18,7 +18,7 @@ from uuid import UUID
 
 from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import F
+from django.db.models import BooleanField, ExpressionWrapper, F, Q
 
 from ..clock import DbNow, in_utc, now_sql
 from ..conf import settings
@@ -44,6 +44,7 @@ class Seen:
     state: State
     flags: int
     notes: dict[str, Any] | None
+    event_id: UUID
     due_at: datetime | None = None
 
     @property
@@ -53,6 +54,10 @@ class Seen:
     @property
     def alone(self) -> bool:
         return bool(self.flags & Flag.ALONE)
+
+
+UNREAD = object()
+"""Nobody has asked for the subject yet."""
 
 
 @dataclass(slots=True, eq=False)
@@ -72,6 +77,7 @@ class Claimed:
     event: OutboxEvent | None  # None where somebody deleted it
     claimed_at: datetime  # by the database's clock
     due_at: datetime | None = None  # as it was found before the claim; for showing how late it is
+    subject: Any = UNREAD  # as it was found after the claim, where that cost no round trip
 
     @property
     def verifying(self) -> bool:
@@ -95,14 +101,22 @@ def _look(using: str, ids: Sequence[int]) -> list[Seen]:
         .order_by("pk")
         # Fetched without a state in the WHERE: with one, PostgreSQL may walk a whole partial
         # index instead of the primary key (measured 6 ms against 1).
-        .annotate(now=DbNow())
-        .values_list("pk", "effect", "queue", "state", "flags", "notes", "due_at", "look_at", "now")
+        .annotate(is_due=_IS_DUE)
+        .values_list(
+            "pk", "effect", "queue", "state", "flags", "notes", "event_id", "due_at", "is_due"
+        )
     )
     return [
-        Seen(using, pk, effect, queue, State(state), flags, _notes(notes), in_utc(due_at))
-        for pk, effect, queue, state, flags, notes, due_at, look_at, now in rows
-        if state in WAITING and look_at is not None and due_at <= in_utc(now)
+        Seen(using, pk, effect, queue, State(state), flags, _notes(notes), event, in_utc(due_at))
+        for pk, effect, queue, state, flags, notes, event, due_at, is_due in rows
+        if is_due and state in WAITING
     ]
+
+
+# Compared there: to read an instant costs Python as much as all else of a row.
+_IS_DUE = ExpressionWrapper(
+    Q(look_at__isnull=False, due_at__lte=DbNow()), output_field=BooleanField()
+)
 
 
 def claim(seen: Sequence[Seen], *, group: bool = False) -> list[Claimed]:
@@ -179,86 +193,100 @@ def worker_name() -> str:
 # Flags that outlive a claim: all but those it writes, also such as only the next release knows.
 _KEPT = ~(Flag.GROUP | Flag.VERIFIABLE | Flag.VERIFYING) & 0x7FFF
 
-_COLUMNS = """d.id, d.claim_token, d.queue, d.key, d.generation, d.attempts, d.flags, d.notes,
-    e.id, e.name, e.version, e.subject_model, e.subject_pk, e.payload, e.correlation, e.trace_id,
-    e.source, e.emitted_at"""
+_ROW = "d.id, d.claim_token, d.queue, d.key, d.generation, d.attempts, d.flags, d.notes"
+_OF_EVENT = """e.id, e.name, e.version, e.subject_model, e.subject_pk, e.payload, e.correlation,
+    e.trace_id, e.source, e.emitted_at"""
+EVENT_SQL = f"SELECT {_OF_EVENT} FROM {_EVENT} e WHERE e.id = %s"
 
 
-def claim_sql(connection: BaseDatabaseWrapper, *, asynchronous: bool) -> str:
-    """
-    CTEs that end in one named `taken`: the claimed rows with their events.
+def _taken_by(now: str, *, token: str, lease: str, flags: str) -> str:
+    return f"""state = {State.RUNNING}, attempts = d.attempts + (l.state = {State.PENDING})::int,
+        claim_token = {token}, lease_expires_at = {now} + {lease} * INTERVAL '1 second',
+        hints = 0, look_at = NULL, flags = d.flags & {_KEPT} | {flags}, worker = %s"""
 
-    Rows are locked by id in a materialized CTE, state and time are checked outside it (see the
-    planner trap in `look`). SKIP LOCKED: whoever holds the row will have changed it.
-    """
+
+# Both lock rows by id in a materialized CTE, and check state and time outside it (see the planner
+# trap in `look`). SKIP LOCKED: whoever holds the row will have changed it.
+
+
+def one_sql(connection: BaseDatabaseWrapper) -> str:
+    """The claim of one row; `claimed_of` reads what it answers, if anything."""
     now = now_sql(connection)
-    hurry = "SELECT set_config('synchronous_commit', 'off', true)" if asynchronous else "SELECT 1"
+    taken = _taken_by(now, token="%s", lease="%s", flags="%s")  # noqa: S106  # no password
     return f"""
-    hurry AS MATERIALIZED ({hurry}),
-    wanted AS (
-        SELECT * FROM unnest(%s::bigint[], %s::smallint[], %s::bigint[], %s::float8[], %s::int[])
-            AS w(id, state, token, lease, flags)
-    ), locked AS MATERIALIZED (
-        SELECT id, state, due_at, look_at, event_id FROM {_DELIVERY}
-        WHERE id = ANY(%s) ORDER BY id FOR UPDATE SKIP LOCKED
-    ), taken AS (
-        UPDATE {_DELIVERY} d SET
-            state = {State.RUNNING}, attempts = d.attempts + (w.state = {State.PENDING})::int,
-            claim_token = w.token, lease_expires_at = {now} + w.lease * INTERVAL '1 second',
-            hints = 0, look_at = NULL, worker = %s, flags = d.flags & {_KEPT} | w.flags
-        FROM hurry, locked l JOIN wanted w USING (id) LEFT JOIN {_EVENT} e ON e.id = l.event_id
-        WHERE d.id = l.id AND l.state = w.state AND l.due_at <= {now} AND l.look_at IS NOT NULL
-        RETURNING {_COLUMNS}, {now}
-    )"""
+    WITH l AS MATERIALIZED (
+        SELECT id, state, due_at, look_at FROM {_DELIVERY} WHERE id = %s FOR UPDATE SKIP LOCKED
+    )
+    UPDATE {_DELIVERY} d SET {taken} FROM l
+    WHERE d.id = l.id AND l.state = %s AND l.due_at <= {now} AND l.look_at IS NOT NULL
+    RETURNING {_ROW}, {now}"""
 
 
-def claim_parameters(wanted: Sequence[Wanted]) -> list[Any]:
-    return [
-        [w.id for w in wanted],
-        [int(w.state) for w in wanted],
-        [w.token for w in wanted],
-        [w.lease.total_seconds() for w in wanted],
-        [w.flags for w in wanted],
-        [w.id for w in wanted],
-        worker_name(),
-    ]
+def one_parameters(w: Wanted) -> list[Any]:
+    return [w.id, w.token, w.lease.total_seconds(), w.flags, worker_name(), int(w.state)]
 
 
 def _take_postgresql(
     connection: BaseDatabaseWrapper, wanted: Sequence[Wanted], *, asynchronous: bool
 ) -> list[Claimed]:
+    now = now_sql(connection)
+    hurry = "SELECT set_config('synchronous_commit', 'off', true)" if asynchronous else "SELECT 1"
+    taken = _taken_by(now, token="w.token", lease="w.lease", flags="w.flags")  # noqa: S106  # no password
     with connection.cursor() as cursor:
         cursor.execute(
-            f"WITH {claim_sql(connection, asynchronous=asynchronous)} SELECT * FROM taken",
-            claim_parameters(wanted),
+            f"""
+            WITH hurry AS MATERIALIZED ({hurry}), w AS (
+                SELECT * FROM unnest(%s::bigint[], %s::smallint[], %s::bigint[], %s::float8[],
+                    %s::int[]) AS w(id, state, token, lease, flags)
+            ), l AS MATERIALIZED (
+                SELECT id, state, due_at, look_at, event_id FROM {_DELIVERY}
+                WHERE id = ANY(%s) ORDER BY id FOR UPDATE SKIP LOCKED
+            )
+            UPDATE {_DELIVERY} d SET {taken}
+            FROM hurry, l JOIN w USING (id) LEFT JOIN {_EVENT} e ON e.id = l.event_id
+            WHERE d.id = l.id AND l.state = w.state AND l.due_at <= {now} AND l.look_at IS NOT NULL
+            RETURNING {_ROW}, {now}, {_OF_EVENT}""",
+            [
+                [w.id for w in wanted],
+                [int(w.state) for w in wanted],
+                [w.token for w in wanted],
+                [w.lease.total_seconds() for w in wanted],
+                [w.flags for w in wanted],
+                [w.id for w in wanted],
+                worker_name(),
+            ],
         )
-        return from_rows(connection, cursor.fetchall(), wanted)
+        rows = {row[0]: row for row in cursor.fetchall()}
+    return [
+        claimed_of(connection, w, rows[w.id][:_WIDTH], rows[w.id][_WIDTH:])
+        for w in wanted
+        if w.id in rows
+    ]
 
 
-def from_rows(
-    connection: BaseDatabaseWrapper, rows: Iterable[Sequence[Any]], wanted: Sequence[Wanted]
-) -> list[Claimed]:
-    """Rows of `taken`, in the order in which they were wanted."""
-    by_id = {w.id: w for w in wanted}
-    found = {}
-    for row in rows:
-        (pk, token, queue, key, generation, attempts, flags, notes), event = row[:8], row[8:18]
-        found[pk] = Claimed(
-            using=connection.alias,
-            id=pk,
-            token=token,
-            effect=by_id[pk].effect,
-            queue=queue,
-            key=key,
-            generation=generation,
-            attempt=attempts,
-            flags=flags,
-            notes=_notes(_from_json(notes, None, connection)) or {},
-            event=_event(connection, event) if event[0] is not None else None,
-            claimed_at=in_utc(row[18]),
-            due_at=by_id[pk].due_at,
-        )
-    return [found[w.id] for w in wanted if w.id in found]
+_WIDTH = 9  # of what is told of a delivery, before its event
+
+
+def claimed_of(
+    connection: BaseDatabaseWrapper, w: Wanted, row: Sequence[Any], event: Sequence[Any] | None
+) -> Claimed:
+    """What was wanted, and is ours, of the rows that one of the claims above answered."""
+    pk, token, queue, key, generation, attempts, flags, notes, now = row
+    return Claimed(
+        using=connection.alias,
+        id=pk,
+        token=token,
+        effect=w.effect,
+        queue=queue,
+        key=key,
+        generation=generation,
+        attempt=attempts,
+        flags=flags,
+        notes=_notes(_from_json(notes, None, connection)) or {},
+        event=_event(connection, event) if event and event[0] is not None else None,
+        claimed_at=in_utc(now),
+        due_at=w.due_at,
+    )
 
 
 def _event(connection: BaseDatabaseWrapper, row: Sequence[Any]) -> OutboxEvent:

@@ -21,12 +21,13 @@ from . import dispatch, held_back, outage, settle, timeout, unknown
 from .claim import Claimed, Seen, claim, look
 from .finish import release_together
 from .heartbeat import note_claim
+from .one_trip import claim_one, succeed_and_claim
 from .pace import pace
 from .reconnect import reconnect
 from .run import run
 from .states import State
 from .subjects import load_subjects
-from .succeed import succeed_and_claim, succeed_together
+from .succeed import succeed_together
 from .suspects import own_turn, put_off
 from .verdicts import Succeeded
 
@@ -146,7 +147,7 @@ def _run_singly(using: str, rows: Sequence[Seen], hand_on: HandOn) -> int:
             if row.alone:
                 begun += _run_alone(row)
             else:
-                held = next(iter(claim([row])), None)
+                held = claim_one(row)
             continue
         begun += 1
         verdict = run(held)
@@ -170,7 +171,7 @@ def _run_alone(row: Seen) -> int:
         if not is_ours:
             put_off(row)
             return 0
-        held = next(iter(claim([row])), None)
+        held = claim_one(row)
         if held is None:
             return 0
         settle.settle(held, run(held))
@@ -180,7 +181,7 @@ def _run_alone(row: Seen) -> int:
 def _run_group(using: str, rows: Sequence[Seen], hand_on: HandOn) -> int:
     """Harmless ones: claimed at once, completed at the end or soon after the first success."""
     held = claim(rows, group=True)
-    subjects = load_subjects(using, held)
+    load_subjects(using, held)
     bound = time.monotonic() + BATCH_BOUND
     done: list[tuple[Claimed, Succeeded]] = []
     flush_at = 0.0
@@ -191,7 +192,7 @@ def _run_group(using: str, rows: Sequence[Seen], hand_on: HandOn) -> int:
             hand_on(using, rest[0].queue, [unrun.id for unrun in rest])  # free, if nobody hears it
             held = held[:place]
             break
-        verdict = run(claimed, subject=subjects.get(claimed.id))
+        verdict = run(claimed)
         if isinstance(verdict, Succeeded):
             if not done:
                 flush_at = time.monotonic() + GROUP_BOUND

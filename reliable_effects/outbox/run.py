@@ -24,14 +24,14 @@ from ..effects.registry import registry
 from ..effects.sending import Call
 from ..exceptions import BadPayload, EffectTimeout, LeaseLost
 from . import evidence, finish, instruments, leftovers, payloads, timeout, unknown
-from .claim import Claimed
+from .claim import UNREAD, Claimed
 from .failures import let_go_of_memory
 from .models import Attempt, OutboxEvent
 from .pace import pace
 from .passing import may_pass
 from .persist import surely
 from .run_context import Run, running
-from .states import Notes, Reason, State, noted
+from .states import Flag, Notes, Reason, State, noted
 from .subjects import MISSING, load_subject
 from .succeed import complete
 from .verdicts import (
@@ -50,8 +50,8 @@ from .verdicts import (
 logger = logging.getLogger("reliable_effects")
 
 
-def run(claimed: Claimed, *, subject: Any = None) -> Verdict:
-    """Carry out *claimed*. *subject* spares the query where a group has loaded it."""
+def run(claimed: Claimed) -> Verdict:
+    """Carry out *claimed*."""
     event = claimed.event
     if event is None:
         return Refused(Reason.UNREADABLE, message="its event is not in the database", begun=False)
@@ -66,7 +66,8 @@ def run(claimed: Claimed, *, subject: Any = None) -> Verdict:
             return NotForThisRelease()
         _note_beginning(claimed)
         payload = declared.codec.load(found.stored, found.version)
-        if subject is None:
+        subject = claimed.subject
+        if subject is UNREAD:
             subject = surely(claimed.using, lambda: load_subject(claimed, event))
         before = leftovers.as_they_are()
         try:
@@ -176,7 +177,11 @@ def _carried_out(  # noqa: PLR0911  # one for each way to end
     try:
         with _watched(claimed) as watch, instruments.around_effect(claimed):
             ctx = _context(claimed, event, subject, payload, watch)
-            logger.info("doing %s delivery=%d attempt=%d", effect.name, claimed.id, claimed.attempt)
+            # Of a group, which is quick, the line that it is done will do.
+            logger.log(
+                logging.DEBUG if claimed.flags & Flag.GROUP else logging.INFO,
+                "doing %s delivery=%d attempt=%d", effect.name, claimed.id, claimed.attempt,
+            )  # fmt: skip
             if effect.atomic:
                 with transaction.atomic(using=claimed.using):
                     _called(claimed, effect.function, subject, ctx)

@@ -14,6 +14,7 @@ from ..effects.effect import Effect
 from .claim import Claimed
 from .models import OutboxEvent
 from .reconnect import mend
+from .row_reader import reader_of
 
 logger = logging.getLogger("reliable_effects")
 
@@ -30,18 +31,21 @@ def subject_of(effect: Effect[Any, Any], event: OutboxEvent, using: str) -> Any:
     if not event.subject_model:
         return None
     model = effect.event.model or apps.get_model(event.subject_model)
-    found = _rows(model, using).filter(pk=event.subject_pk).first()
+    reader = reader_of(model, using)
+    if reader is not None and reader.can_read(event.subject_pk):
+        found = reader.read(event.subject_pk)
+    else:
+        found = _rows(model, using).filter(pk=event.subject_pk).first()
     return MISSING if found is None else found
 
 
-def load_subjects(using: str, held: Sequence[Claimed]) -> dict[int, Any]:
-    """The subjects of a group, one query a model. A row that is gone is MISSING."""
+def load_subjects(using: str, held: Sequence[Claimed]) -> None:
+    """Give each of a group its subject, one query a model. A row that is gone is MISSING."""
     by_model: dict[type[Any], list[Claimed]] = {}
     for claimed in held:
         model = claimed.effect.event.model
         if claimed.event is not None and claimed.event.subject_model and model is not None:
             by_model.setdefault(model, []).append(claimed)
-    subjects: dict[int, Any] = {}
     for model, members in by_model.items():
         try:
             pks = [model._meta.pk.to_python(c.event.subject_pk) for c in members if c.event]
@@ -49,14 +53,11 @@ def load_subjects(using: str, held: Sequence[Claimed]) -> dict[int, Any]:
             given: set[Any] = set()
             for claimed, pk in zip(members, pks, strict=True):
                 # What one effect does to its object in memory must be no fact for the next.
-                subjects[claimed.id] = (
-                    deepcopy(found[pk]) if pk in given else found.get(pk, MISSING)
-                )
+                claimed.subject = deepcopy(found[pk]) if pk in given else found.get(pk, MISSING)
                 given |= {pk} & found.keys()
         except Exception:  # each run will meet it again, and by itself
             logger.warning("could not load %s for a group", model._meta.label, exc_info=True)
             mend(using)
-    return subjects
 
 
 def _rows(model: type[Model], using: str) -> QuerySet[Any]:

@@ -1,5 +1,5 @@
 """
-Success, the hot path: one, one together with the next claim, or a harmless group.
+Success, the hot path: one (see `one_trip` for one with the next claim), or a harmless group.
 
 As with every way out of RUNNING (see `finish`), each UPDATE says the token and empties it.
 """
@@ -13,16 +13,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import F
 
 from ..clock import DbNow, now_sql
-from .claim import (
-    Claimed,
-    Seen,
-    Wanted,
-    claim,
-    claim_parameters,
-    claim_sql,
-    from_rows,
-    retake,
-)
+from .claim import Claimed
 from .finish import KEPT_FLAGS, OVER, held_by, is_now, told
 from .models import Delivery
 from .persist import surely
@@ -38,15 +29,17 @@ def _succeeded(connection: BaseDatabaseWrapper) -> str:
         look_at = NULL, finished_at = {now_sql(connection)}, flags = d.flags & ~{OVER}"""
 
 
+def complete_sql(connection: BaseDatabaseWrapper) -> str:
+    """Of one, by its id and token."""
+    assignments = _succeeded(connection)
+    return f"UPDATE {_TABLE} AS d SET {assignments} WHERE d.id = %s AND d.claim_token = %s"
+
+
 def complete(claimed: Claimed) -> bool:
     """The success of one run, in the transaction that is open or in one of its own."""
     connection = connections[claimed.using]
-    assignments = _succeeded(connection)
     with connection.cursor() as cursor:
-        cursor.execute(
-            f"UPDATE {_TABLE} AS d SET {assignments} WHERE d.id = %s AND d.claim_token = %s",
-            [claimed.id, claimed.token],
-        )
+        cursor.execute(complete_sql(connection), [claimed.id, claimed.token])
         return bool(cursor.rowcount == 1)
 
 
@@ -55,42 +48,12 @@ def succeed(claimed: Claimed) -> bool:
     won = surely(
         claimed.using,
         lambda: complete(claimed),
-        after_doubt=lambda: _complete_or_done(claimed),
+        after_doubt=lambda: complete_or_done(claimed),
     )
     return told(claimed, won)
 
 
-def succeed_and_claim(claimed: Claimed, following: Seen) -> tuple[bool, Claimed | None]:
-    """Complete one and begin the next in one round trip; each half stands by itself."""
-    connection = connections[claimed.using]
-    if connection.vendor != "postgresql":
-        return succeed(claimed), next(iter(claim([following])), None)
-    wanted = [Wanted.of(following)]
-
-    def both() -> tuple[bool, list[Claimed]]:
-        with connection.cursor() as cursor:
-            cursor.execute(
-                f"""
-                WITH done AS (
-                    UPDATE {_TABLE} d SET {_succeeded(connection)}
-                    WHERE d.id = %s AND d.claim_token = %s RETURNING d.id
-                ), {claim_sql(connection, asynchronous=False)}
-                SELECT EXISTS (SELECT FROM done), taken.*
-                FROM (SELECT 1) AS always LEFT JOIN taken ON true""",
-                [claimed.id, claimed.token, *claim_parameters(wanted)],
-            )
-            (row,) = cursor.fetchall()
-        taken = [] if row[1] is None else from_rows(connection, [row[1:]], wanted)
-        return row[0], taken
-
-    def ask() -> tuple[bool, list[Claimed]]:
-        return _complete_or_done(claimed), retake(claimed.using, wanted)
-
-    won, taken = surely(claimed.using, both, after_doubt=ask)
-    return told(claimed, won), next(iter(taken), None)
-
-
-def _complete_or_done(claimed: Claimed) -> bool:
+def complete_or_done(claimed: Claimed) -> bool:
     """After a lost answer: complete it, or find that it was completed."""
     return complete(claimed) or is_now(claimed, State.SUCCEEDED)
 

@@ -10,7 +10,7 @@ from django.db import connection
 
 from reliable_effects.clock import DbNow, moved
 from reliable_effects.exceptions import LeaseLost
-from reliable_effects.outbox import finish, succeed, unknown
+from reliable_effects.outbox import finish, one_trip, succeed, unknown
 from reliable_effects.outbox.claim import claim, look
 from reliable_effects.outbox.heartbeat import Turn
 from reliable_effects.outbox.models import Delivery
@@ -253,7 +253,7 @@ def test_the_next_is_claimed_where_the_first_was_lost(make_effect):
     zombie = claim_of(lost)
     finish.release(zombie)
 
-    won, held = succeed.succeed_and_claim(zombie, look("default", [following.pk])[0])
+    won, held = one_trip.succeed_and_claim(zombie, look("default", [following.pk])[0])
 
     assert not won
     assert held.id == following.pk
@@ -267,7 +267,7 @@ def test_the_first_is_completed_where_the_next_is_taken(make_effect):
     (seen,) = look("default", [following.pk])
     claim_of(following)
 
-    won, held = succeed.succeed_and_claim(claimed, seen)
+    won, held = one_trip.succeed_and_claim(claimed, seen)
 
     first.refresh_from_db()
     assert won

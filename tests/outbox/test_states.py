@@ -95,7 +95,7 @@ def test_only_what_waits_is_claimed(state, make_effect):
     """A claim is the only way into RUNNING, and only the table's states lead there."""
     delivery = IN_STATE[state](make_effect())
     seen = [
-        Seen("default", delivery.pk, delivery.effect, "effects", told, 0, None)
+        Seen("default", delivery.pk, delivery.effect, "effects", told, 0, None, delivery.event_id)
         for told in (State.PENDING, State.UNCERTAIN)  # what a reader may have believed
     ]
 
@@ -170,7 +170,11 @@ def test_an_unknown_name_is_poisoned_only_while_it_waits(state):
     long_ago = {"unknown_since": "2020-01-01T00:00:00+00:00"}
     delivery = IN_STATE[state]("gone.effect", notes=long_ago)
 
-    unknown.put_off(Seen("default", delivery.pk, "gone.effect", "effects", state, 0, long_ago))
+    unknown.put_off(
+        Seen(
+            "default", delivery.pk, "gone.effect", "effects", state, 0, long_ago, delivery.event_id
+        )
+    )
 
     delivery.refresh_from_db()
     waits = state in (State.PENDING, State.UNCERTAIN)
@@ -224,7 +228,9 @@ def test_what_another_release_left_on_a_row_is_gone_when_it_is_poisoned(make_eff
 
     finish.poison(claimed, Reason.REFUSED)
     rescue.rescue("default", Turn(None))
-    unknown.put_off(Seen("default", nameless.pk, "gone.effect", "effects", 0, 0, long_ago))
+    unknown.put_off(
+        Seen("default", nameless.pk, "gone.effect", "effects", 0, 0, long_ago, nameless.event_id)
+    )
 
     rows = Delivery.objects.filter(pk__in=[claimed.id, killer.pk, nameless.pk])
     assert set(rows.values_list("state", "fingerprint")) == {(State.POISONED, "")}

@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
-from reliable_effects.outbox import finish, prune, succeed, sweeps, unknown
+from reliable_effects.outbox import finish, one_trip, prune, succeed, sweeps, unknown
 from reliable_effects.outbox.claim import Claimed, look
 from reliable_effects.outbox.models import Attempt
 from reliable_effects.outbox.states import Flag, Reason, State
@@ -125,7 +125,7 @@ class Faults(Groups):
         following = look(HERE, [pk])
         if not following:
             return
-        won, taken = succeed.succeed_and_claim(claimed, following[0])
+        won, taken = one_trip.succeed_and_claim(claimed, following[0])
         self.did("zombie completes and claims")
         _, after, _ = self.look(may_change=[pk])
         assert not won

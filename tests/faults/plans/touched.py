@@ -72,10 +72,17 @@ def touched() -> Iterator[Touched]:
 
 def _on_postgresql(found: Touched, run: Callable[[], Any], sql: str, params: Any) -> Any:
     cursor = connection.connection.cursor()
+    whole = cursor.mogrify(sql, params)
     cursor.execute("SAVEPOINT looking")
-    cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}", params)
-    ((plan,),) = cursor.fetchall()
+    for statement in whole.split(";\n"):  # one message may bring several
+        cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}")
+        ((plan,),) = cursor.fetchall()
+        found.append(_statement(statement.strip(), plan))
     cursor.execute("ROLLBACK TO SAVEPOINT looking; RELEASE SAVEPOINT looking")
+    return run()
+
+
+def _statement(sql: str, plan: Any) -> Statement:
     plan = plan if isinstance(plan, list) else json.loads(plan)
     rows, indexes = 0, set()
     for node in _nodes(plan[0]["Plan"]):
@@ -90,8 +97,7 @@ def _on_postgresql(found: Touched, run: Callable[[], Any], sql: str, params: Any
             for removed in ("Rows Removed by Filter", "Rows Removed by Index Recheck"):
                 passed += node.get(removed, 0)
             rows += round(passed * node["Actual Loops"])
-    found.append(Statement(sql.strip(), rows, frozenset(indexes), json.dumps(plan, indent=1)))
-    return run()
+    return Statement(sql, rows, frozenset(indexes), json.dumps(plan, indent=1))
 
 
 def _nodes(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
