@@ -15,12 +15,12 @@ from uuid import UUID, uuid4
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
-from django.db import Error, transaction
+from django.db import Error, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import F
 from django.utils.module_loading import import_string
 
-from ..clock import DbNow
+from ..clock import DbNow, now_sql
 from ..conf import NAME, settings
 from .models import Delivery, Sweep
 from .publisher import Hint, Publisher
@@ -109,6 +109,9 @@ def send(using: str, queue: str, ids: Sequence[int]) -> bool:
 
 def put_back(using: str, ids: Sequence[int]) -> None:
     """They were marked, and not hinted after all. What a worker has had meanwhile is its own."""
+    if connections[using].vendor == "postgresql":
+        _put_back_in_one(using, ids)
+        return
     rows = Delivery.objects.using(using)
     with transaction.atomic(using=using):
         # Whoever has one locked, claims it or promises it anew; in another order, maybe, than ours.
@@ -117,6 +120,23 @@ def put_back(using: str, ids: Sequence[int]) -> None:
         now = found.values_list("pk", "look_at", "hints")
         pks = [pk for pk, look_at, hints in now if look_at is not None and hints > 0]
         rows.filter(pk__in=pks).update(look_at=DbNow(), hints=F("hints") - 1)
+
+
+def _put_back_in_one(using: str, ids: Sequence[int]) -> None:
+    """In one round trip instead of four; a worker that is out of time does it with each bite."""
+    connection = connections[using]
+    table = Delivery._meta.db_table
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"""
+            WITH found AS MATERIALIZED (
+                SELECT id, look_at, hints FROM {table}
+                WHERE id = ANY(%s) ORDER BY id FOR UPDATE SKIP LOCKED
+            )
+            UPDATE {table} d SET look_at = {now_sql(connection)}, hints = d.hints - 1
+            FROM found WHERE d.id = found.id AND found.look_at IS NOT NULL AND found.hints > 0""",
+            [list(ids)],
+        )
 
 
 # Queues that nobody consumes get no hints from emit; the relay keeps the list.

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.db import connections, transaction
 
-from ..clock import DbNow
+from ..clock import DbNow, now_sql
 from ..conf import settings
 from . import dispatch, low_water, outage
 from .heartbeat import CLAIMS, Swept, give_back_turn, take_turn
@@ -21,6 +21,7 @@ from .models import LONGEST_GRACE, Delivery, Sweep
 from .reconnect import mend
 from .states import Flag
 
+_TABLE = Delivery._meta.db_table
 PROBE = "probe:"
 _MOST_DOUBLINGS = 30  # of the grace; more hints than that are not counted
 _PROBE_EVERY = timedelta(minutes=1)  # one hint for a queue that nobody consumes
@@ -70,10 +71,18 @@ class Taken:
 
     id: int
     alone: bool
+    looked_at: datetime  # when it was to be; its place in the line
 
 
 def take(using: str, queue: str, limit: int) -> list[Taken]:
     """Mark up to *limit* rows of *queue* whose time to be looked at has come."""
+    mark = _mark_in_one if connections[using].vendor == "postgresql" else _mark
+    found = mark(using, queue, limit)
+    low_water.note(using, queue, found[-1].looked_at if len(found) == limit else None)
+    return found
+
+
+def _mark(using: str, queue: str, limit: int) -> list[Taken]:
     grace = settings().relay_grace
     rows = Delivery.objects.using(using)
     waiting = rows.in_line(queue).filter(look_at__lte=DbNow())
@@ -83,17 +92,49 @@ def take(using: str, queue: str, limit: int) -> list[Taken]:
     with transaction.atomic(using=using):
         found = list(
             waiting.select_for_update(skip_locked=True).values_list(
-                "pk", "hints", "flags", "look_at"
+                "pk", "flags", "look_at", "hints"
             )[:limit]
         )
         by_hints: dict[int, list[int]] = {}
-        for pk, hints, _, _ in found:
+        for pk, _, _, hints in found:
             by_hints.setdefault(min(hints, _MOST_DOUBLINGS), []).append(pk)
         for hints, pks in by_hints.items():
             patience = min(grace * 2**hints, LONGEST_GRACE)
             rows.filter(pk__in=pks).update(look_at=DbNow() + patience, hints=hints + 1)
-    low_water.note(using, queue, found[-1][3] if len(found) == limit else None)
-    return [Taken(pk, bool(flags & Flag.ALONE)) for pk, _, flags, _ in found]
+    return [
+        Taken(pk, bool(flags & Flag.ALONE), look_at)  # type: ignore[arg-type]  # it waits, so it has one
+        for pk, flags, look_at, _ in found
+    ]
+
+
+def _mark_in_one(using: str, queue: str, limit: int) -> list[Taken]:
+    """The same in one round trip instead of four or more; a worker's bite is 50 rows (ADR 0025)."""
+    connection = connections[using]
+    now = now_sql(connection)
+    low = low_water.of(using, queue)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"""
+            WITH found AS MATERIALIZED (
+                SELECT id, flags, look_at, least(hints, {_MOST_DOUBLINGS}) AS hints FROM {_TABLE}
+                WHERE queue = %s AND look_at IS NOT NULL AND look_at <= {now}
+                    {"AND look_at >= %s" if low is not None else ""}
+                ORDER BY look_at LIMIT %s FOR UPDATE SKIP LOCKED
+            )
+            UPDATE {_TABLE} d SET hints = found.hints + 1,
+                look_at = {now} + least(%s * 2 ^ found.hints, %s) * INTERVAL '1 second'
+            FROM found WHERE d.id = found.id
+            RETURNING d.id, found.flags, found.look_at""",
+            [
+                queue,
+                *([low] if low is not None else []),
+                limit,
+                settings().relay_grace.total_seconds(),
+                LONGEST_GRACE.total_seconds(),
+            ],
+        )
+        found = [Taken(pk, bool(flags & Flag.ALONE), at) for pk, flags, at in cursor.fetchall()]
+    return sorted(found, key=lambda taken: taken.looked_at)
 
 
 def in_hints(taken: Sequence[Taken]) -> list[Sequence[int]]:
