@@ -99,6 +99,20 @@ EMIT: tuple[Mutant, ...] = (
          "        self._rests_until = None\n        if not was_open:\n            logger.warning("),
         by=("dispatch/test_publisher.py::test_while_the_breaker_is_open_nobody_waits",),
     ),
+    mutant(
+        "nobody notices that the line stands still",
+        "P5: rows wait for hints that a hung broker never gets",
+        (_PUBLISHER, "if is_stuck and not", "if False and not"),
+        by=(("dispatch/test_publisher.py::"
+            "test_a_broker_that_hangs_is_noticed_though_nobody_waits"),),
+    ),
+    mutant(
+        "a process ends without its last hints",
+        "what a management command promised is found a grace later",
+        (_PUBLISHER, "atexit.register(self._leave)", "pass"),
+        by=(("dispatch/test_publisher.py::"
+            "test_what_was_handed_over_goes_out_before_the_process_ends"),),
+    ),
 )  # fmt: skip
 
 SWEEPS: tuple[Mutant, ...] = (
