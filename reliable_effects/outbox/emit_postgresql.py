@@ -7,7 +7,7 @@ What nobody can have written before is inserted, and nothing looked for (docs/ad
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 from uuid import UUID
@@ -81,6 +81,7 @@ def write(connection: BaseDatabaseWrapper, batch: Batch) -> dict[UUID, int]:
     sql = _statement(
         now_sql(connection), one_event, one_delivery, batch.may_stand, in_run=parent is not None
     )
+    keys = [delivery.key.hex for delivery in deliveries]
     parameters = {
         "name": batch.name,
         "version": batch.version,
@@ -89,17 +90,17 @@ def write(connection: BaseDatabaseWrapper, batch: Batch) -> dict[UUID, int]:
         "trace_id": batch.trace_id,
         "source": batch.source,
         "grace": settings().relay_grace.total_seconds(),
-        "id": _column([event.id for event in events], one_event),
+        "id": _column([event.id.hex for event in events], one_event, _plain),
         "pk": _column([event.subject_pk for event in events], one_event),
         "payload": _column([event.payload for event in events], one_event),
-        "event_id": _column([delivery.event_id for delivery in deliveries], one_delivery),
-        "effect": _column([delivery.effect for delivery in deliveries], one_delivery),
-        "key": _column([delivery.key for delivery in deliveries], one_delivery),
-        "queue": _column([delivery.queue for delivery in deliveries], one_delivery),
-        "hinted": _column([int(delivery.hinted) for delivery in deliveries], one_delivery),
+        "event_id": _column([new.event_id.hex for new in deliveries], one_delivery, _plain),
+        "effect": _column([new.effect for new in deliveries], one_delivery),
+        "key": _column(keys, one_delivery, _plain),
+        "queue": _column([new.queue for new in deliveries], one_delivery),
+        "hinted": _column([str(int(new.hinted)) for new in deliveries], one_delivery, _plain),
     }
     if batch.may_stand:
-        parameters["keys"] = [delivery.key for delivery in deliveries]
+        parameters["keys"] = _plain(keys)
     if parent:
         parameters |= {"parent": parent.delivery_id, "token": parent.token}
     with connection.cursor() as cursor:
@@ -110,8 +111,13 @@ def write(connection: BaseDatabaseWrapper, batch: Batch) -> dict[UUID, int]:
     return {key: delivery_id for delivery_id, key in rows if key is not None}
 
 
-def _column(values: list[Any], is_one: bool) -> Any:
-    return values[0] if is_one else values
+def _column(values: list[str], is_one: bool, array: Callable[[list[str]], Any] = list) -> Any:
+    return values[0] if is_one else array(values)
+
+
+def _plain(values: list[str]) -> str:
+    """An array of what needs no quotes; psycopg takes ten times as long, since it cannot know."""
+    return f"{{{','.join(values)}}}"
 
 
 @lru_cache
