@@ -35,7 +35,7 @@ class Settings:
     databases: tuple[str, ...] = ("default",)  # aliases that have our tables and are swept
     # Of effects that name none; our own, so that nothing of yours waits behind us.
     queue: str = "effects"
-    publish_patience: timedelta = timedelta(seconds=1)  # what a request waits for the broker
+    publish_patience: timedelta = timedelta(seconds=1)  # what one hint may take; no request waits
     publish_rest: timedelta = timedelta(seconds=30)  # how long a failed broker is left alone
 
     # An effect's run

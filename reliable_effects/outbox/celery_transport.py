@@ -191,8 +191,9 @@ class _Link:
         # `connect()` has a retry of its own, with two seconds of sleep before it; this has none.
         channel: Any = self._connection.default_channel
         if kind_of(self._connection) == "redis":
-            # kombu builds a client for each message, a third of what a message costs.
-            client = channel.Client(connection_pool=channel.pool)
+            # kombu builds a client for each message, and that asks the pool for a connection, which
+            # looks whether it is alive. Each of the two is a third of what a message costs.
+            client = channel.Client(connection_pool=channel.pool, single_connection_client=True)
             channel.Client = lambda **_: client
         self._producer = self._connection.Producer(channel)
 

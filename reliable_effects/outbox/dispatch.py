@@ -1,8 +1,8 @@
 """
 Hints: broker messages that say "look at these rows now". Losing one changes nothing but latency.
 
-In: ids, by queue. Out: one hint `{v, db, ids}` per transaction and queue, after the commit; every
-wait is bounded by the publisher.
+In: ids, by queue. Out: one hint `{v, db, ids}` per transaction and queue, after the commit, which
+nobody waits for; a sweep waits for its own, as long as the publisher lets it.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class HintAfterCommit:
             for chunk in chunks(ids)[:HINTS_PER_COMMIT]
         ]
         if hints:
-            publisher.publish_all(hints)
+            publisher.hand_over(hints)
 
 
 def hint(using: str, ids: Sequence[int]) -> Hint:

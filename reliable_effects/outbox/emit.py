@@ -73,8 +73,9 @@ class OutboxWriter:
         ]
         if run is not None:
             _refuse_twice(run, connection, event, checked)
+        hinted = {effect.queue: dispatch.will_send(alias, effect.queue) for effect in effects}
         owed = {
-            (fact.event.id, effect.name): _delivery(effect, fact, alias)
+            (fact.event.id, effect.name): _delivery(effect, fact, hinted)
             for fact in checked
             for effect in effects
         }
@@ -175,10 +176,10 @@ def _refuse_twice(
         emitted.add(fact.event.id)
 
 
-def _delivery(effect: Effect[Any, Any], fact: _Fact, alias: str) -> NewDelivery:
+def _delivery(effect: Effect[Any, Any], fact: _Fact, hinted: Mapping[str, bool]) -> NewDelivery:
     key = effect.key_of(fact.event.id, fact.event.subject_pk, fact.subject)
-    hinted = dispatch.will_send(alias, effect.queue)
-    return NewDelivery(fact.event.id, effect.name, key, effect.queue, hinted)
+    queue = effect.queue
+    return NewDelivery(fact.event.id, effect.name, key, queue, hinted[queue])
 
 
 def _in_order(rows: Mapping[UUID, Any]) -> list[Any]:

@@ -1,20 +1,22 @@
 """
 One thread per process owns the way to the broker.
 
-Hints come in from any thread, messages go out through `send`; what is promised is time: a dead,
-hung or unresolvable broker costs the callers of one process `patience` once per `rest`, and
-never an exception. No broker client can promise that itself: name look-ups take no timeout, and
-closing a channel cleanly waits for an answer. So a caller waits for the thread, never for the
-broker.
+Hints come in from any thread, messages go out through `send`; what is promised is time. A request
+hands its hints over and waits for nothing. A sweep wants to know, and waits for the thread: a dead,
+hung or unresolvable broker costs those of one process `patience` once per `rest`. Neither gets an
+exception. No broker client can promise that itself: name look-ups take no timeout, and closing a
+channel cleanly waits for an answer.
 """
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from queue import Full, Queue
 from typing import TypedDict
@@ -46,11 +48,11 @@ class HintRefused(Exception):
 
 class Publisher:
     """
-    Hands hints to one thread, made on first use in each process, and waits a bounded time.
+    Hands hints to one thread, made on first use in each process, and waits a bounded time or none.
 
     Args:
         send: Sends one hint to one queue; runs in the thread only.
-        patience: The longest a caller waits, whatever it has to send.
+        patience: How long one hint may take; whoever waits for it waits no longer.
         rest: How long nobody tries after a failure. Then one caller does.
         overdue: From here on one caller waits and the others leave.
     """
@@ -72,61 +74,59 @@ class Publisher:
         self._lanes: dict[int, _Lane] = {}
 
     def publish(self, queue: str, hint: Hint) -> bool:
-        """Send *hint*; False where it is not known to be sent, and then the relay finds the row."""
-        return self._publish([(queue, hint)], self._patience)[0]
-
-    def publish_all(self, hints: Sequence[tuple[str, Hint]]) -> list[bool]:
         """
-        Send what one transaction has to say, one answer per hint: for those who are in a hurry.
-
-        All of them together wait one `patience` a `rest`, for a broker that answers late as well;
-        after that their hints go out with nobody waiting.
+        Send *hint*, and wait; False where it is not known to be sent: the relay finds the row.
 
         Never raises, except what is aimed at the caller's own thread, such as SystemExit.
         """
-        allowance = self._lane().allowance
-        began_at = self._clock()
-        sent = self._publish(hints, allowance.left)
-        waited = self._clock() - began_at
-        if waited > self._overdue:
-            allowance.spend(waited)
-        return sent
+        job = self._job([(queue, hint)])
+        lane = self._lane()
+        if lane.takes(job):
+            self._wait(lane, job)
+        return job.sent == 1
+
+    def hand_over(self, hints: Sequence[tuple[str, Hint]]) -> None:
+        """
+        Have *hints* sent, and wait for nothing: what one transaction has to say.
+
+        What does not go out within `patience` never does, and the relay finds the rows.
+        """
+        job = self._job(hints)
+        lane = self._lane()
+        if lane.takes(job):
+            lane.hand_over(job)
 
     @property
     def is_open(self) -> bool:
         """Whether the last that was heard of the broker was bad. Reading it probes nothing."""
-        return self._lane().breaker.is_open
+        return self._lane().is_open
 
     @property
     def would_try(self) -> bool:
         """Whether a hint would be tried now: all is well, or the rest is over and one may probe."""
-        return not self._lane().breaker.is_resting
+        lane = self._lane()
+        return not (lane.is_open and lane.breaker.is_resting)
 
     def reset(self) -> None:
         """Forget this process's thread and breaker. For tests."""
         lane = self._lanes.pop(os.getpid(), None)
         if lane is not None:
-            lane.stop(timeout=self._patience)
+            lane.stop(self._patience)
 
-    def _publish(self, hints: Sequence[tuple[str, Hint]], patience: float) -> list[bool]:
-        job = _Job(hints, deadline=self._clock() + self._patience)
-        lane = self._lane()
-        if not lane.breaker.is_open or lane.may_probe(job):
-            self._wait(lane, job, patience)
-        return list(job.sent)
+    def _job(self, hints: Sequence[tuple[str, Hint]]) -> _Job:
+        return _Job(hints, deadline=self._clock() + self._patience)
 
-    def _wait(self, lane: _Lane, job: _Job, patience: float) -> None:
-        until = self._clock() + patience
-        if not lane.hand_over(job) or job.over.wait(min(self._overdue, patience)):
+    def _wait(self, lane: _Lane, job: _Job) -> None:
+        until = self._clock() + self._patience
+        if not lane.hand_over(job) or job.over.wait(min(self._overdue, self._patience)):
             return
         if not lane.patient.acquire(blocking=False):
             return  # Somebody else finds out how long this takes; the row needs no hint to live.
         try:
             if lane.breaker.is_open and not job.is_probe:
                 return  # Somebody else just did.
-            is_over = job.over.wait(max(until - self._clock(), 0))
-            if not is_over and patience >= self._patience:  # less of it tells nothing
-                lane.breaker.open(f"no answer within {self._patience:g} s")
+            if not job.over.wait(max(until - self._clock(), 0)):
+                lane.give_up()
         finally:
             lane.patient.release()
 
@@ -139,8 +139,7 @@ class Publisher:
         return lane or self._lanes.setdefault(pid, self._new_lane())
 
     def _new_lane(self) -> _Lane:
-        allowance = _Allowance(self._patience, self._rest.total_seconds(), self._clock)
-        return _Lane(self._send, _Breaker(self._rest, self._clock), allowance, self._clock)
+        return _Lane(self._send, _Breaker(self._rest, self._clock), self._patience, self._clock)
 
 
 class _Job:
@@ -152,7 +151,7 @@ class _Job:
         self.hints = hints
         self.deadline = deadline
         self.is_probe = False
-        self.sent = [False] * len(hints)
+        self.sent = 0  # of the hints
         self.over = threading.Event()
 
 
@@ -160,26 +159,45 @@ class _Lane:
     """One process's way to the broker: its thread, the line before it, its breaker."""
 
     def __init__(
-        self, send: Send, breaker: _Breaker, allowance: _Allowance, clock: Callable[[], float]
+        self, send: Send, breaker: _Breaker, patience: float, clock: Callable[[], float]
     ) -> None:
         self._send = send
+        self._patience = patience
         self._clock = clock
         self._line: Queue[_Job | None] = Queue(ROOM)
         self._busy = False
+        self._stands_since: float | None = None  # nothing has come of the line; None: it is empty
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
         self._refused: set[str] = set()
         self.breaker = breaker
-        self.allowance = allowance
         self.patient = threading.Lock()  # held by the one caller who waits for an overdue answer
 
-    def may_probe(self, job: _Job) -> bool:
+    @property
+    def is_open(self) -> bool:
+        """The breaker's; it opens here where nothing has come of the line for too long."""
+        since = self._stands_since
+        is_stuck = since is not None and self._clock() - since > self._patience
+        if is_stuck and not self.breaker.is_open:
+            self.give_up()
+        return self.breaker.is_open
+
+    def give_up(self) -> None:
+        self.breaker.open(f"no answer within {self._patience:g} s")
+
+    def takes(self, job: _Job) -> bool:
+        """Whether *job* is to be handed over: all is well, or it is the probe."""
+        if not self.is_open:
+            return True
         # Whatever the thread does while the breaker is open, it has done since before: it hangs
         # in a name look-up, say. A job behind that would only wait.
         job.is_probe = self.breaker.admits_a_probe() and not self._busy
         return job.is_probe
 
     def hand_over(self, job: _Job) -> bool:
+        # Before it is in line: the thread says when the line is empty again.
+        if self._stands_since is None:
+            self._stands_since = self._clock()
         try:
             self._line.put_nowait(job)
             self._keep_running()
@@ -187,10 +205,16 @@ class _Lane:
             return False
         return True
 
-    def stop(self, timeout: float) -> None:
+    def stop(self, patience: float) -> None:
+        """End the thread when what is in line has gone out."""
         if self._thread is not None and self._thread.is_alive():
-            self._line.put(None, timeout=timeout)
-            self._thread.join(timeout)
+            with suppress(Full):
+                self._line.put_nowait(None)
+            self._thread.join(patience)
+
+    def _leave(self) -> None:
+        """At exit: whoever has just committed did not wait, and may have been the last."""
+        self.stop(0 if self.breaker.is_open else self._patience)
 
     def _keep_running(self) -> None:
         if self._thread is not None and self._thread.is_alive():
@@ -202,6 +226,7 @@ class _Lane:
                     target=self._run, name="reliable-effects-publisher", daemon=True
                 )
                 self._thread.start()
+                atexit.register(self._leave)
 
     def _run(self) -> None:
         while (job := self._line.get()) is not None:
@@ -213,10 +238,12 @@ class _Lane:
                     self._work(job)
                 finally:
                     self._busy = False
+            self._stands_since = None if self._line.empty() else self._clock()
             job.over.set()
 
     def _work(self, job: _Job) -> None:
-        for number, (name, hint) in enumerate(job.hints):
+        for name, hint in job.hints:
+            self._stands_since = self._clock()
             try:
                 self._send(name, hint)
             except HintRefused as error:
@@ -227,36 +254,9 @@ class _Lane:
                 self.breaker.open(f"{type(error).__name__}: {error}")
                 return
             else:
-                job.sent[number] = True
+                job.sent += 1
         if job.is_probe and self._clock() < job.deadline:
             self.breaker.close()
-
-
-class _Allowance:
-    """So many seconds, for all who are in a hurry, in each span that begins with the first of them."""
-
-    def __init__(self, seconds: float, span: float, clock: Callable[[], float]) -> None:
-        self._seconds = seconds
-        self._span = span
-        self._clock = clock
-        self._spent = 0.0
-        self._renewed_at = clock()
-        self._lock = threading.Lock()
-
-    @property
-    def left(self) -> float:
-        if self._clock() >= self._renewed_at:
-            return self._seconds
-        return max(self._seconds - self._spent, 0)
-
-    def spend(self, seconds: float) -> None:
-        """They have just been waited."""
-        now = self._clock()
-        with self._lock:
-            if now >= self._renewed_at:
-                self._spent = 0.0
-                self._renewed_at = now - seconds + self._span
-            self._spent += seconds
 
 
 class _Breaker:

@@ -149,32 +149,18 @@ def test_while_the_breaker_is_open_nobody_waits(broker, publisher):
     assert broker.received == ["celery"]
 
 
-def test_a_request_with_many_queues_waits_once(broker, publisher):
-    """Ten effects on ten queues are still one request."""
+def test_a_request_waits_for_nothing(broker, publisher):
+    """Its hints are on their way, or else the relay finds the rows: it has no use for an answer."""
     broker.hang()
 
-    answers, seconds = timed(publisher.publish_all, [(f"queue{n}", HINT) for n in range(10)])
+    _, seconds = timed(publisher.hand_over, [(f"queue{n}", HINT) for n in range(10)])
 
-    assert answers == [False] * 10
-    assert seconds < 2
-
-
-def test_what_went_out_before_the_broker_hung_counts_as_sent():
-    """The answers are one per hint."""
-    hangs = threading.Event()
-    publisher = Publisher(
-        lambda queue, _: queue == "second" and hangs.wait(), patience=timedelta(milliseconds=200)
-    )
-
-    answers = publisher.publish_all([("first", HINT), ("second", HINT), ("third", HINT)])
-
-    hangs.set()
-    publisher.reset()
-    assert answers == [True, False, False]
+    assert seconds < 0.5
+    assert eventually(lambda: broker.received == ["queue0"])
 
 
-def test_requests_before_a_slow_broker_wait_a_second_in_all():
-    """It answers each of them in time; and so a page with ten orders would take as many times longer."""
+def test_requests_before_a_slow_broker_wait_for_nothing():
+    """It would answer each of them in time; and a page with ten orders would take ten times longer."""
     received = []
 
     def send(queue, _hint):
@@ -183,12 +169,39 @@ def test_requests_before_a_slow_broker_wait_a_second_in_all():
 
     publisher = Publisher(send)
 
-    waits = [timed(publisher.publish_all, [(f"queue{n}", HINT)])[1] for n in range(10)]
+    waits = [timed(publisher.hand_over, [(f"queue{n}", HINT)])[1] for n in range(10)]
 
-    assert sum(waits) < 2
+    assert sum(waits) < 0.3
+    assert eventually(lambda: len(received) > 2)
     assert not publisher.is_open
-    eventually(lambda: len(received) > 3)  # also such as nobody waited for
     publisher.reset()
+
+
+def test_a_broker_that_hangs_is_noticed_though_nobody_waits(broker, make_publisher, caplog):
+    """Else each row would wait for a hint that never comes, as long as the broker hangs."""
+    publisher = make_publisher(patience=timedelta(milliseconds=100))
+    broker.hang()
+
+    publisher.hand_over([("celery", HINT)])
+    tries_at_first = publisher.would_try
+
+    assert tries_at_first
+    assert eventually(lambda: not publisher.would_try)
+    publisher.hand_over([("celery", HINT)])
+    assert broker.received == ["celery"]
+    assert caplog.text.count("no answer within 0.1 s") == 1
+
+
+def test_a_line_that_is_empty_stands_still_and_nothing_is_wrong(make_publisher):
+    """A night without orders is no outage."""
+    now = [0.0]
+    publisher = make_publisher(clock=lambda: now[0])
+    publisher.hand_over([("celery", HINT)])
+    publisher.publish("celery", HINT)
+
+    now[0] += 3600
+
+    assert not publisher.is_open
 
 
 def test_sweeps_before_a_slow_broker_wait_for_each_answer():
@@ -382,15 +395,32 @@ def test_a_child_forked_while_the_broker_hangs_starts_afresh():
     assert done.stdout == "sent\n"
 
 
-def test_a_hung_broker_does_not_keep_the_interpreter_from_its_exit():
+def test_what_was_handed_over_goes_out_before_the_process_ends():
+    """A management command commits, and that was all."""
+    done = run("""if True:
+        import time
+        from reliable_effects.outbox.publisher import Publisher
+        def send(queue, hint):
+            time.sleep(0.1)  # longer than the interpreter takes to end
+            print(queue, flush=True)
+        publisher = Publisher(send)
+        publisher.hand_over([("celery", {"v": 1, "db": "default", "ids": [1]})])
+    """)
+
+    assert done.stdout == "celery\n"
+
+
+@pytest.mark.parametrize("call", ["publish('celery', hint)", "hand_over([('celery', hint)])"])
+def test_a_hung_broker_does_not_keep_the_interpreter_from_its_exit(call):
     """A deploy waits for old processes to end."""
     _, seconds = timed(
         run,
-        """if True:
+        f"""if True:
         import threading
         from reliable_effects.outbox.publisher import Publisher
+        hint = {{"v": 1, "db": "default", "ids": [1]}}
         publisher = Publisher(lambda queue, hint: threading.Event().wait())
-        assert not publisher.publish("celery", {"v": 1, "db": "default", "ids": [1]})
+        publisher.{call}
         """,
     )
 

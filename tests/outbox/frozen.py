@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from celery import Celery
 
+from reliable_effects.outbox import dispatch
 from reliable_effects.outbox.celery_transport import CelerySender
 from reliable_effects.outbox.publisher import Hint
 
@@ -16,6 +17,9 @@ def use(broker_url: str) -> None:
 
 
 def close() -> None:
+    publisher = dispatch._publishers.get(f"{__name__}.send")
+    if publisher is not None:
+        publisher.reset()  # no request has waited, so its thread may still be at it
     while _senders:
         _senders.pop().close()
 

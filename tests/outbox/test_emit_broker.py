@@ -1,4 +1,4 @@
-"""P5: whatever the broker does, emitting does not raise, and costs a process a second at most."""
+"""P5: whatever the broker does, emitting does not raise, and does not wait for it."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from reliable_effects.outbox.models import Delivery
 from tests.outbox import frozen
 from tests.shop.events import order_placed
 from tests.shop.models import Order
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -25,8 +26,8 @@ def hints_to(broker) -> Iterator[object]:
     frozen.use(broker.url)
     with override_settings(RELIABLE_EFFECTS={"TRANSPORT": "tests.outbox.frozen.send"}):
         yield broker
-    broker.heal()
-    frozen.close()
+        broker.heal()
+        frozen.close()
 
 
 def place_order(seconds: list[float]) -> None:
@@ -56,8 +57,8 @@ def in_threads(number: int) -> list[float]:
     return seconds
 
 
-def test_eight_requests_before_a_hung_broker_wait_for_it_once(hints_to):
-    """From the first request of a process on: all are placed, and one of them has waited."""
+def test_eight_requests_before_a_hung_broker_do_not_wait_for_it(hints_to):
+    """From the first request of a process on: all are placed."""
     hints_to.freeze()
 
     seconds = in_threads(8)
@@ -65,7 +66,7 @@ def test_eight_requests_before_a_hung_broker_wait_for_it_once(hints_to):
 
     assert len(seconds) == len(after) == 8
     assert Delivery.objects.count() == 16 * 3
-    # One has waited a second; on slow cores some seem to have. Each by itself, all eight would.
+    # None has waited; on slow cores some seem to have. Each by itself, all eight would.
     assert sum(took > 0.9 for took in seconds) < 5
     assert sum(took > 0.9 for took in after) < 5
     assert max(seconds) < 10  # without a bound: for ever
@@ -79,13 +80,14 @@ def test_a_refusing_broker_is_not_waited_for(hints_to):
 
     assert len(seconds) == 4
     assert Delivery.objects.due().count() == 4 * 3
-    assert not dispatch.will_try()
+    assert eventually(lambda: not dispatch.will_try())
 
 
 def test_rows_are_free_at_once_while_the_broker_rests(hints_to):
     """No hint follows, so the relay need not wait for one."""
     hints_to.kill()
     place_order([])
+    eventually(lambda: not dispatch.will_try())
     Delivery.objects.all().delete()
 
     place_order([])

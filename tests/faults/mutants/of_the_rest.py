@@ -13,7 +13,7 @@ EMIT: tuple[Mutant, ...] = (
     mutant(
         "no ON CONFLICT for events (PostgreSQL)",
         "design 4: the second run of an effect that emits fails",
-        (_ON_POSTGRESQL, "        ON CONFLICT (id) DO NOTHING\n", ""),
+        (_ON_POSTGRESQL, '"ON CONFLICT (id) DO NOTHING" if may_stand', '"" if may_stand'),
         by=("outbox/test_emit_in_effects.py::test_a_repeated_run_repeats_no_event",),
         on="postgres",
     ),
@@ -26,8 +26,7 @@ EMIT: tuple[Mutant, ...] = (
     mutant(
         "a zombie's effect emits (PostgreSQL)",
         "P6: events of a run that was taken away",
-        (_ON_POSTGRESQL, 'fence = "EXISTS (SELECT FROM parent)" if parent else "true"',
-         'fence = "true"'),
+        (_ON_POSTGRESQL, '["EXISTS (SELECT FROM parent)"] if in_run', "[] if in_run"),
         (_ON_POSTGRESQL, "if parent and not any(", "if False and not any("),
         by=("outbox/test_emit_in_effects.py::test_a_zombie_emits_nothing",),
         on="postgres",
@@ -99,6 +98,20 @@ EMIT: tuple[Mutant, ...] = (
         (_PUBLISHER, "        if not was_open:\n            logger.warning(",
          "        self._rests_until = None\n        if not was_open:\n            logger.warning("),
         by=("dispatch/test_publisher.py::test_while_the_breaker_is_open_nobody_waits",),
+    ),
+    mutant(
+        "nobody notices that the line stands still",
+        "P5: rows wait for hints that a hung broker never gets",
+        (_PUBLISHER, "if is_stuck and not", "if False and not"),
+        by=(("dispatch/test_publisher.py::"
+            "test_a_broker_that_hangs_is_noticed_though_nobody_waits"),),
+    ),
+    mutant(
+        "a process ends without its last hints",
+        "what a management command promised is found a grace later",
+        (_PUBLISHER, "atexit.register(self._leave)", "pass"),
+        by=(("dispatch/test_publisher.py::"
+            "test_what_was_handed_over_goes_out_before_the_process_ends"),),
     ),
 )  # fmt: skip
 
