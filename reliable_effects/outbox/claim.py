@@ -205,6 +205,10 @@ def _taken_by(now: str, *, token: str, lease: str, flags: str) -> str:
         hints = 0, look_at = NULL, flags = d.flags & {_KEPT} | {flags}, worker = %s"""
 
 
+def _free(now: str, *, state: str) -> str:
+    return f"l.state = {state} AND l.due_at <= {now} AND l.look_at IS NOT NULL"
+
+
 # Both lock rows by id in a materialized CTE, and check state and time outside it (see the planner
 # trap in `look`). SKIP LOCKED: whoever holds the row will have changed it.
 
@@ -218,7 +222,7 @@ def one_sql(connection: BaseDatabaseWrapper) -> str:
         SELECT id, state, due_at, look_at FROM {_DELIVERY} WHERE id = %s FOR UPDATE SKIP LOCKED
     )
     UPDATE {_DELIVERY} d SET {taken} FROM l
-    WHERE d.id = l.id AND l.state = %s AND l.due_at <= {now} AND l.look_at IS NOT NULL
+    WHERE d.id = l.id AND {_free(now, state="%s")}
     RETURNING {_ROW}, {now}"""
 
 
@@ -244,7 +248,7 @@ def _take_postgresql(
             )
             UPDATE {_DELIVERY} d SET {taken}
             FROM hurry, l JOIN w USING (id) LEFT JOIN {_EVENT} e ON e.id = l.event_id
-            WHERE d.id = l.id AND l.state = w.state AND l.due_at <= {now} AND l.look_at IS NOT NULL
+            WHERE d.id = l.id AND {_free(now, state="w.state")}
             RETURNING {_ROW}, {now}, {_OF_EVENT}""",
             [
                 [w.id for w in wanted],

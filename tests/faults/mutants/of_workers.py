@@ -18,16 +18,16 @@ FENCE: tuple[Mutant, ...] = (
     mutant(
         "no fence at completion",
         "P6: a zombie completes what another worker runs",
-        (_SUCCEED, 'WHERE d.id = %s AND d.claim_token = %s",', 'WHERE d.id = %s AND 0 < %s",'),
+        (_SUCCEED, 'WHERE d.id = %s AND d.claim_token = %s"', 'WHERE d.id = %s AND 0 < %s"'),
         by=(_ZOMBIE,),
     ),
     mutant(
         "no fence at completion with the next claim",
-        "P6: the same, in the joined statement",
+        "P6: the same, in the joined message",
         (
-            _SUCCEED,
-            "WHERE d.id = %s AND d.claim_token = %s RETURNING d.id",
-            "WHERE d.id = %s AND 0 < %s::bigint RETURNING d.id",
+            "outbox/one_trip.py",
+            'f"{complete_sql(connection)} RETURNING d.id"',
+            'f"{complete_sql(connection)} RETURNING d.id".replace("d.claim_token =", "0 <")',
         ),
         by=("outbox/test_claim.py",),
         on="postgres",
@@ -91,7 +91,7 @@ CLAIM: tuple[Mutant, ...] = (
     mutant(
         "claim in any state (PostgreSQL)",
         "R1: a late hint runs what has ended or runs",
-        (_CLAIM, "l.state = w.state AND l.due_at", "l.due_at"),
+        (_CLAIM, "l.state = {state} AND l.due_at", "{state} IS NOT NULL AND l.due_at"),
         by=(_ENDED, _MAY_NOT_RUN, _ANOTHER_QUESTION),
         on="postgres",
     ),
@@ -134,6 +134,20 @@ CLAIM: tuple[Mutant, ...] = (
         by=("sweeps/test_relay.py::test_a_marked_row_is_not_hinted_again_in_its_grace",),
     ),
     mutant(
+        "due_at taken for look_at by the relay (PostgreSQL)",
+        "design 4: a row is hinted again at each turn",
+        ("outbox/relay.py", "AND look_at <= {now}\n", "AND due_at <= {now}\n"),
+        by=("sweeps/test_relay.py::test_a_marked_row_is_not_hinted_again_in_its_grace",),
+        on="postgres",
+    ),
+    mutant(
+        "no COMMIT before the subject is read",
+        "P3: a migration that holds the project's table for longer than a lease undoes a completion",
+        ("outbox/one_trip.py", "*updates, _COMMIT, *reads", "*updates, *reads, _COMMIT"),
+        by=("outbox/test_one_trip.py::test_a_locked_table_of_the_project_keeps_no_completion",),
+        on="postgres",
+    ),
+    mutant(
         "no FOR UPDATE at the claim",
         "R2: two workers claim one row",
         (_CLAIM, "ORDER BY id FOR UPDATE SKIP LOCKED", "ORDER BY id"),
@@ -150,7 +164,7 @@ CLAIM: tuple[Mutant, ...] = (
     mutant(
         "the attempt is not counted at the claim (PostgreSQL)",
         "R3: a killed worker costs nothing, for ever",
-        (_CLAIM, "attempts = d.attempts + (w.state = {State.PENDING})::int,", ""),
+        (_CLAIM, "attempts = d.attempts + (l.state = {State.PENDING})::int,", ""),
         by=(_COUNTED,),
         on="postgres",
     ),
