@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from statistics import quantiles
 from typing import Any
 
@@ -51,6 +53,8 @@ def as_json(outcome: Outcome, **run: Any) -> dict[str, Any]:
     judgement = outcome.judgement
     return {
         **run,
+        "date": datetime.now(UTC).date().isoformat(),
+        "cores": os.cpu_count(),
         "python": platform.python_version(),
         "load_seconds": round(outcome.seconds, 1),
         "came_to_rest": outcome.came_to_rest,
