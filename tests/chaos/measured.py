@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.chaos.faults import all_names, rows_of
-
 FILE = Path(__file__).with_name("measured.json")
 
 
@@ -20,9 +18,8 @@ def figures() -> dict[str, Any]:
 def of_row(row: str) -> Iterator[tuple[str, str]]:
     """The faults of that run that stand for a *row* of the fault matrix, and what became of all."""
     told = figures()
-    for name in all_names() if told else ():
-        times = told["faults"].get(name, 0)
-        if times and row in rows_of(name).split():
+    for name, times in sorted(told["faults"].items()) if told else ():
+        if row in told["rows"][name].split():
             minutes, lost = told["load_seconds"] / 60, told["findings"]["lost"] or "nothing"
             seen = f"{told['date']}, {times} times in {minutes:.0f} min, {lost} lost"
             yield f"`make chaos`, `{name}`", seen

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from statistics import quantiles
 from typing import Any
 
+from tests.chaos.faults import rows_of
 from tests.chaos.run import Outcome
 
 _MOST = 8  # findings of one kind that are shown
@@ -59,6 +60,7 @@ def as_json(outcome: Outcome, **run: Any) -> dict[str, Any]:
         "load_seconds": round(outcome.seconds, 1),
         "came_to_rest": outcome.came_to_rest,
         "faults": Counter(blow.name for blow in outcome.blows),
+        "rows": {blow.name: rows_of(blow.name) for blow in outcome.blows},
         "struck": judgement.struck,
         "orders": judgement.orders,
         "acknowledged": judgement.acknowledged,

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 
-from tests.faults.matrix import Marked, marked
+from tests.faults.matrix import ROOT, Marked, marked
 from tests.faults.mutants.mutant import GUARD
 from tests.faults.proof import PAGE, counted, current, merged, page, stored
 
@@ -74,3 +77,15 @@ def test_each_row_leads_to_its_tests_and_their_last_result(row, told):
 def test_the_page_is_that_of_the_stored_results():
     """`make proof ARGS=--page` makes it anew, after a test was marked, moved or renamed."""
     assert PAGE.read_text() == page(stored(), marked())
+
+
+def test_the_command_hands_no_settings_to_the_tests_that_it_runs():
+    """The example project chooses its own as soon as anything of it is imported."""
+    environment = {n: v for n, v in os.environ.items() if n != "DJANGO_SETTINGS_MODULE"}
+    asked = "import os, tests.faults.proof; print(os.environ.get('DJANGO_SETTINGS_MODULE'))"
+    ran = subprocess.run(
+        [sys.executable, "-c", asked], cwd=ROOT, env=environment, capture_output=True, text=True,
+        check=True,
+    )  # fmt: skip
+
+    assert ran.stdout.strip() == "None"
