@@ -11,6 +11,7 @@ from pathlib import Path
 from example_project.processes import until
 from tests.chaos.checker import Judgement, judge
 from tests.chaos.client import Load
+from tests.chaos.crowd import Crowd
 from tests.chaos.faults import Fault
 from tests.chaos.history import Blow, History
 from tests.chaos.journal import Journal
@@ -51,7 +52,8 @@ def run(
         Exception: what a customer met that is no answer of a shop in trouble.
     """
     journal = Journal(stage.folder / "journal.jsonl")
-    load = Load(stage.web_url, journal, seed=seed, pace=pace)
+    crowd = Crowd(stage.ledger, journal)
+    load = Load(stage.web_url, journal, seed=seed, pace=pace, crowded=crowd.is_too_large)
     nemesis = Nemesis(stage, faults, seed=seed, rest=REST, say=say)
     load.start()
     began = time.monotonic()
