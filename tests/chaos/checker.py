@@ -34,6 +34,9 @@ class Kind(StrEnum):
     ANSWERS_DIFFER = "two answers for one key"  # a partner gave one key two results
 
 
+_MAY_PASS = (Kind.LOST, Kind.OUT_OF_ORDER)  # what is late looks like it
+
+
 @dataclass(frozen=True, kw_only=True)
 class Recovery:
     """How long after the end of a fault the last effect came that was owed before it ended."""
@@ -58,6 +61,11 @@ class Judgement:
     @property
     def is_sound(self) -> bool:
         return not any(self.findings.values())
+
+    @property
+    def is_beyond_help(self) -> bool:
+        """Whether something is wrong that stays so, whatever is still done."""
+        return any(self.findings[kind] for kind in Kind if kind not in _MAY_PASS)
 
     @property
     def extra_per_strike(self) -> float:

@@ -42,11 +42,12 @@ def run(
     seconds: float,
     seed: int,
     pace: float,
-    patience: float = STUCK,
+    is_doubtful: bool = False,
     say: Callable[[str], None],
 ) -> Outcome:
     """
-    *stage* is up. A customer rests *pace* seconds between two orders, on average.
+    *stage* is up. A customer rests *pace* seconds between two orders, on average. Where the code
+    *is_doubtful*, the drain ends as soon as something is wrong that no waiting can mend.
 
     Raises:
         Exception: what a customer met that is no answer of a shop in trouble.
@@ -66,13 +67,13 @@ def run(
     stage.behave(AFTERWARDS)
     say("the faults have ended; waiting for what is still owed")
     blows = nemesis.blows
-    judgement, at_rest = _drain(stage, journal, blows, patience, say)
+    judgement, at_rest = _drain(stage, journal, blows, is_doubtful, say)
     _keep(stage.folder, blows)
     return Outcome(judgement=judgement, blows=blows, came_to_rest=at_rest, seconds=lasted)
 
 
 def _drain(
-    stage: Stage, journal: Journal, blows: list[Blow], patience: float,
+    stage: Stage, journal: Journal, blows: list[Blow], is_doubtful: bool,
     say: Callable[[str], None],
 ) -> tuple[Judgement, bool]:  # fmt: skip
     """Judge until it is sound and quiet, or nothing has moved for long, or the time is over."""
@@ -86,7 +87,8 @@ def _drain(
         if len(history.calls) != seen:
             seen, moved_at = len(history.calls), gone
         at_rest = gone - moved_at >= QUIET and judgement.is_sound
-        if at_rest or gone - moved_at >= patience:
+        is_stuck = gone - moved_at >= (SOON if is_doubtful else STUCK)
+        if at_rest or is_stuck or (is_doubtful and judgement.is_beyond_help):
             break
         if gone - shown >= 10:  # seconds
             shown = gone
