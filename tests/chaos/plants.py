@@ -232,7 +232,7 @@ def _is_caught(plant: Plant, database: str, broker: str) -> bool:
             print(f"{plant.name}: the run did not end\n{ran.stdout[-2000:]}\n{ran.stderr[-2000:]}")
             return False
         found = json.loads(figures.read_text())["findings"]
-    caught = found[plant.expected] > 0
+    caught: bool = found[plant.expected] > 0
     others = ", ".join(f"{kind} {count}" for kind, count in found.items() if count)
     verdict = "caught" if caught else "NOT CAUGHT"
     seconds = time.monotonic() - begun
