@@ -19,8 +19,7 @@ from tests.chaos.checker import Kind
 from tests.faults.mutants.mutant import Edit, edited
 
 ROOT = Path(__file__).parents[2]
-_PATIENCE = 600.0  # seconds for one run; the drain is 300 of them
-_PACE = "1.4"  # seconds: enough orders for each bug, and few to wait for
+_PATIENCE = 600.0  # seconds for one run
 _SHOP = "../example_project/shop/"
 _PARTNERS = "../example_project/partners/"
 
@@ -32,6 +31,7 @@ class Plant:
     edits: tuple[Edit, ...]
     faults: str = "kill_child"  # what it takes to see it
     seconds: int = 20
+    pace: float = 1.4  # seconds between a customer's orders: enough for most, few to wait for
 
     def put_into(self, tree: Path) -> None:
         """
@@ -45,11 +45,11 @@ class Plant:
 
 def _plant(
     name: str, expected: Kind, *edits: tuple[str, str, str], faults: str = "kill_child",
-    seconds: int = 20,
+    seconds: int = 20, pace: float = 1.4,
 ) -> Plant:  # fmt: skip
     return Plant(
         name=name, expected=expected, edits=tuple(Edit(*edit) for edit in edits), faults=faults,
-        seconds=seconds,
+        seconds=seconds, pace=pace,
     )  # fmt: skip
 
 
@@ -58,7 +58,7 @@ _OUTBOX = (
         "nobody-rescues", Kind.LOST,
         ("outbox/rescue.py", "            swept.done += _mend(using, row, forgive=forgive)",
          "            continue"),
-        faults="kill_worker",
+        faults="kill_worker", seconds=40, pace=0.5,  # workers that are killed have work in hand
     ),
     _plant(
         "nobody-relays", Kind.LOST,
@@ -224,7 +224,7 @@ def _is_caught(plant: Plant, database: str, broker: str) -> bool:
         figures = tree / "figures.json"
         command = [sys.executable, "-m", "tests.chaos", "--seconds", str(plant.seconds)]
         command += ["--faults", plant.faults, "--database", database, "--broker", broker]
-        command += ["--seed", "7", "--pace", _PACE, "--json", str(figures), "--soon"]
+        command += ["--seed", "7", "--pace", str(plant.pace), "--json", str(figures), "--soon"]
         ran = subprocess.run(
             command, cwd=tree, capture_output=True, text=True, timeout=_PATIENCE, check=False
         )

@@ -18,7 +18,7 @@ from tests.chaos.journal import Journal
 from tests.chaos.nemesis import Nemesis
 from tests.chaos.stage import Stage
 
-DRAIN = 300.0  # seconds at most, when all faults are over
+DRAIN = 1200.0  # seconds at most, when all faults are over, as long as something moves
 STUCK = 90.0  # seconds without a new call: longer than any lease, rest, backoff and shifted clock
 QUIET = 3.0  # seconds without a call, before the account is made up
 REST = 2.0  # seconds between two blows, on average
@@ -64,7 +64,8 @@ def run(
         stage.heal()
         load.stop()
     lasted = time.monotonic() - began
-    stage.behave(AFTERWARDS)
+    if not is_doubtful:  # a slow machine makes its first calls, and their failures, only now
+        stage.behave(AFTERWARDS)
     say("the faults have ended; waiting for what is still owed")
     blows = nemesis.blows
     judgement, at_rest = _drain(stage, journal, blows, is_doubtful, say)
