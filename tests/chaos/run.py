@@ -25,6 +25,8 @@ REST = 2.0  # seconds between two blows, on average
 SOON = 25.0  # the same, where something is known to be wrong
 # Some answers of the payment partner are lost however late its calls come.
 AFTERWARDS = {"*": {}, "payment": {"drop": 0.05}}
+# Where a bug is looked for, a few dozen orders have to show it.
+ROUGH = {"*": {"fail": 0.15, "drop": 0.15}}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +58,8 @@ def run(
     crowd = Crowd(stage.ledger, journal)
     load = Load(stage.web_url, journal, seed=seed, pace=pace, crowded=crowd.is_too_large)
     nemesis = Nemesis(stage, faults, seed=seed, rest=REST, say=say)
+    if is_doubtful:
+        stage.behave(ROUGH)
     load.start()
     began = time.monotonic()
     try:
