@@ -26,7 +26,7 @@ SOON = 25.0  # the same, where something is known to be wrong
 # Some answers of the payment partner are lost however late its calls come.
 AFTERWARDS = {"*": {}, "payment": {"drop": 0.05}}
 # Where a bug is looked for, a few dozen orders have to show it.
-ROUGH = {"*": {"fail": 0.15, "drop": 0.15}}
+ROUGH = {"*": {"fail": 0.15, "drop": 0.15, "stall": 0.1, "stall_seconds": 1.5}}
 
 
 @dataclass(frozen=True, kw_only=True)
