@@ -8,6 +8,7 @@ from io import StringIO
 import pytest
 from django.core.management import call_command
 from django.db.models import F
+from django.utils import timezone
 
 from example_project.shop.effects import GRACE
 from example_project.shop.models import CURSED, LoyaltyEntry, Order, Shipment
@@ -64,6 +65,18 @@ def test_all_that_an_order_owes_is_done_although_the_outbox_was_lost(partners, t
 
     assert partners.applied(order.reference) == sorted([*EVERYBODY, "giftwrap"])
     assert LoyaltyEntry.objects.filter(order=order).count() == 1
+
+
+@pytest.mark.usefixtures("partners")
+def test_a_shipment_is_owed_since_the_databases_now_whatever_the_workers_clock_says(monkeypatch):
+    """A clock an hour ahead would keep a lost delivery from being found for an hour."""
+    place()
+    now = timezone.now()
+    monkeypatch.setattr(timezone, "now", lambda: now + timedelta(hours=1))
+
+    run_effects()
+
+    assert Shipment.objects.get().opened_at < now + timedelta(minutes=30)
 
 
 @lost

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from example_project.processes import NotReady
 from tests.chaos import faults, old_release, plants, telling
-from tests.chaos.run import SOON, STUCK, run
+from tests.chaos.run import run
 from tests.chaos.stage import Stage
 from tests.faults.evidence import commit
 from tests.services import Missing
@@ -70,7 +70,7 @@ def _run(options: argparse.Namespace, seed: int, chosen: set[str]) -> int:
                 _say(f"not here: {', '.join(sorted(missing))}")
             outcome = run(
                 stage, offered, seconds=options.seconds, seed=seed, pace=options.pace,
-                patience=SOON if options.soon else STUCK, say=_say,
+                is_doubtful=options.soon, say=_say,
             )  # fmt: skip
         is_sound = outcome.judgement.is_sound and outcome.came_to_rest
         for line in telling.told(outcome):
@@ -98,11 +98,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--faults", default="", help="names with commas between; all, if none")
     parser.add_argument("--database", choices=("postgres", "mariadb", "sqlite"), default="postgres")
     parser.add_argument("--broker", choices=("rabbitmq", "redis", "none"), default="redis")
-    parser.add_argument("--plant", default="", help='a bug to put in first, or "all"')
+    parser.add_argument("--plant", default="", help='bugs to put in first, or "all"')
     parser.add_argument(
         "--pace", type=float, default=0.8, help="seconds between a customer's orders"
     )
-    parser.add_argument("--soon", action="store_true", help="wait less for what does not come")
+    parser.add_argument("--soon", action="store_true", help="do not wait for what does not come")
     parser.add_argument("--json", default="", help="a file for the figures")
     parser.add_argument("--folder", default="", help="for all files of the run; it must be empty")
     parser.add_argument("--list", action="store_true", help="the faults and the plants")

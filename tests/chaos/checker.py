@@ -8,13 +8,15 @@ with a bug.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import accumulate
 
 from example_project import checker as of_the_shop
-from tests.chaos.history import Blow, Call, History, Message
+from tests.chaos.history import Call, History, Message
 from tests.chaos.journal import Told
 
 ANSWERED = of_the_shop.ANSWERED
@@ -30,6 +32,9 @@ class Kind(StrEnum):
     PLACED_TWICE = "placed twice"  # one idempotency key, two orders
     OUT_OF_ORDER = "out of order"  # an older message won over a newer one
     ANSWERS_DIFFER = "two answers for one key"  # a partner gave one key two results
+
+
+_MAY_PASS = (Kind.LOST, Kind.OUT_OF_ORDER)  # what is late looks like it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +61,11 @@ class Judgement:
     @property
     def is_sound(self) -> bool:
         return not any(self.findings.values())
+
+    @property
+    def is_beyond_help(self) -> bool:
+        """Whether something is wrong that stays so, whatever is still done."""
+        return any(self.findings[kind] for kind in Kind if kind not in _MAY_PASS)
 
     @property
     def extra_per_strike(self) -> float:
@@ -93,7 +103,7 @@ def judge(history: History) -> Judgement:
         extra_runs=verdict.extra_runs,
         extra_harmless=verdict.extra_harmless,
         struck=struck,
-        recoveries=[_recovery(history, blow) for blow in history.blows],
+        recoveries=list(_recoveries(history)),
     )
 
 
@@ -198,19 +208,26 @@ def _extra(extra_runs: int, struck: int) -> Iterator[str]:
         yield f"{extra_runs} calls were sent again after a good answer; faults explain {struck}"
 
 
-def _recovery(history: History, blow: Blow) -> Recovery:
+def _recoveries(history: History) -> Iterator[Recovery]:
     """
-    From the end of *blow* to the last first success of what was acknowledged before that end.
+    Of each blow, from its end to the last first success of what was acknowledged before that end.
 
     What a partner refused meanwhile is in it too, so this is an upper bound.
     """
-    acknowledged = {
-        line.name for line in history.lines
-        if line.way == "form" and line.told is Told.PLACED and line.told_at <= blow.ended_at
-    }  # fmt: skip
-    first: dict[tuple[str, str], float] = {}
+    last: dict[str, float] = {}  # of each order, when the last of its effects was done first
+    seen: set[tuple[str, str]] = set()
     for call in history.calls:
-        if call.applied and call.reference in acknowledged:
-            first.setdefault((call.partner, call.reference), call.at)
-    late = [at - blow.ended_at for at in first.values() if at > blow.ended_at]
-    return Recovery(blow=blow.name, seconds=max(late, default=0.0))
+        if call.applied and (call.partner, call.reference) not in seen:
+            seen.add((call.partner, call.reference))
+            last[call.reference] = max(call.at, last.get(call.reference, 0.0))
+    acknowledged = sorted(
+        (line.told_at, last.get(line.name, 0.0))
+        for line in history.lines
+        if line.way == "form" and line.told is Told.PLACED
+    )
+    told_at = [at for at, _ in acknowledged]
+    # A long run has thousands of orders and hundreds of blows, and is judged again and again.
+    done_at = list(accumulate((at for _, at in acknowledged), max, initial=0.0))
+    for blow in history.blows:
+        seconds = done_at[bisect_right(told_at, blow.ended_at)] - blow.ended_at
+        yield Recovery(blow=blow.name, seconds=max(seconds, 0.0))

@@ -31,13 +31,19 @@ _REST = 0.3  # seconds after an attempt without an answer
 
 
 class Load:
-    """*threads* customers of each way; `stop()` lets each end what it has begun."""
+    """
+    *threads* customers of each way; `stop()` lets each end what it has begun.
+
+    None begins an order while *crowded* says so: a machine that carries out less than is ordered
+    would end with a backlog that says nothing of the shop.
+    """
 
     def __init__(
-        self, shop: str, journal: Journal, *, seed: int, pace: float, threads: int = 3
-    ) -> None:
+        self, shop: str, journal: Journal, *, seed: int, pace: float,
+        crowded: Callable[[], bool], threads: int = 3,
+    ) -> None:  # fmt: skip
         self._shop, self._journal, self._pace, self._seed = shop.rstrip("/"), journal, pace, seed
-        self._threads = threads
+        self._crowded, self._threads = crowded, threads
         self._away = threading.Event()
         self._running: list[Future[None]] = []
 
@@ -64,6 +70,9 @@ class Load:
         dice = random.Random(f"{self._seed}-{order.__name__}-{n}")
         with requests.Session() as session:
             while not self._away.is_set():
+                if self._crowded():
+                    self._away.wait(_REST)
+                    continue
                 order(session, dice, customer)
                 self._away.wait(self._pace * dice.uniform(0.5, 1.5))
 

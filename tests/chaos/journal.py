@@ -43,11 +43,13 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.placed = 0  # orders that were acknowledged
         self._lock = threading.Lock()
 
     def write(self, line: Line) -> None:
         with self._lock, self.path.open("a") as file:
             file.write(json.dumps(asdict(line)) + "\n")
+            self.placed += line.told is Told.PLACED
 
     def lines(self) -> list[Line]:
         return list(read(self.path))

@@ -11,19 +11,22 @@ from pathlib import Path
 from example_project.processes import until
 from tests.chaos.checker import Judgement, judge
 from tests.chaos.client import Load
+from tests.chaos.crowd import Crowd
 from tests.chaos.faults import Fault
 from tests.chaos.history import Blow, History
 from tests.chaos.journal import Journal
 from tests.chaos.nemesis import Nemesis
 from tests.chaos.stage import Stage
 
-DRAIN = 300.0  # seconds at most, when all faults are over
+DRAIN = 1200.0  # seconds at most, when all faults are over, as long as something moves
 STUCK = 90.0  # seconds without a new call: longer than any lease, rest, backoff and shifted clock
 QUIET = 3.0  # seconds without a call, before the account is made up
 REST = 2.0  # seconds between two blows, on average
 SOON = 25.0  # the same, where something is known to be wrong
 # Some answers of the payment partner are lost however late its calls come.
 AFTERWARDS = {"*": {}, "payment": {"drop": 0.05}}
+# Where a bug is looked for, a few dozen orders have to show it.
+ROUGH = {"*": {"fail": 0.15, "drop": 0.15, "stall": 0.1, "stall_seconds": 1.5}}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,18 +44,22 @@ def run(
     seconds: float,
     seed: int,
     pace: float,
-    patience: float = STUCK,
+    is_doubtful: bool = False,
     say: Callable[[str], None],
 ) -> Outcome:
     """
-    *stage* is up. A customer rests *pace* seconds between two orders, on average.
+    *stage* is up. A customer rests *pace* seconds between two orders, on average. Where the code
+    *is_doubtful*, the drain ends as soon as something is wrong that no waiting can mend.
 
     Raises:
         Exception: what a customer met that is no answer of a shop in trouble.
     """
     journal = Journal(stage.folder / "journal.jsonl")
-    load = Load(stage.web_url, journal, seed=seed, pace=pace)
+    crowd = Crowd(stage.ledger, journal)
+    load = Load(stage.web_url, journal, seed=seed, pace=pace, crowded=crowd.is_too_large)
     nemesis = Nemesis(stage, faults, seed=seed, rest=REST, say=say)
+    if is_doubtful:
+        stage.behave(ROUGH)
     load.start()
     began = time.monotonic()
     try:
@@ -61,16 +68,17 @@ def run(
         stage.heal()
         load.stop()
     lasted = time.monotonic() - began
-    stage.behave(AFTERWARDS)
+    if not is_doubtful:  # a slow machine makes its first calls, and their failures, only now
+        stage.behave(AFTERWARDS)
     say("the faults have ended; waiting for what is still owed")
     blows = nemesis.blows
-    judgement, at_rest = _drain(stage, journal, blows, patience, say)
+    judgement, at_rest = _drain(stage, journal, blows, is_doubtful, say)
     _keep(stage.folder, blows)
     return Outcome(judgement=judgement, blows=blows, came_to_rest=at_rest, seconds=lasted)
 
 
 def _drain(
-    stage: Stage, journal: Journal, blows: list[Blow], patience: float,
+    stage: Stage, journal: Journal, blows: list[Blow], is_doubtful: bool,
     say: Callable[[str], None],
 ) -> tuple[Judgement, bool]:  # fmt: skip
     """Judge until it is sound and quiet, or nothing has moved for long, or the time is over."""
@@ -84,7 +92,8 @@ def _drain(
         if len(history.calls) != seen:
             seen, moved_at = len(history.calls), gone
         at_rest = gone - moved_at >= QUIET and judgement.is_sound
-        if at_rest or gone - moved_at >= patience:
+        is_stuck = gone - moved_at >= (SOON if is_doubtful else STUCK)
+        if at_rest or is_stuck or (is_doubtful and judgement.is_beyond_help):
             break
         if gone - shown >= 10:  # seconds
             shown = gone

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from statistics import quantiles
 from typing import Any
 
+from tests.chaos.faults import rows_of
 from tests.chaos.run import Outcome
 
 _MOST = 8  # findings of one kind that are shown
@@ -51,10 +54,13 @@ def as_json(outcome: Outcome, **run: Any) -> dict[str, Any]:
     judgement = outcome.judgement
     return {
         **run,
+        "date": datetime.now(UTC).date().isoformat(),
+        "cores": os.cpu_count(),
         "python": platform.python_version(),
         "load_seconds": round(outcome.seconds, 1),
         "came_to_rest": outcome.came_to_rest,
         "faults": Counter(blow.name for blow in outcome.blows),
+        "rows": {blow.name: rows_of(blow.name) for blow in outcome.blows},
         "struck": judgement.struck,
         "orders": judgement.orders,
         "acknowledged": judgement.acknowledged,

@@ -165,6 +165,15 @@ def test_an_order_without_an_answer_may_be_there_or_not(sound):
     assert judge(replace(sound, lines=[line(told=Told.UNKNOWN)])).is_sound
 
 
+def test_what_is_only_late_may_still_come(sound):
+    """A run waits for that, and for nothing that no waiting mends."""
+    late = judge(replace(sound, calls=[c for c in sound.calls if c.partner != "crm"]))
+    doubled = judge(replace(sound, orders=[order(loyalty_entries=2)]))
+
+    assert (late.is_sound, late.is_beyond_help) == (False, False)
+    assert (doubled.is_sound, doubled.is_beyond_help) == (False, True)
+
+
 def test_recovery_counts_from_the_end_of_a_fault(sound):
     """Only for what was acknowledged before that end."""
     late = [replace(c, at=14.0) if c.partner == "crm" else c for c in sound.calls]

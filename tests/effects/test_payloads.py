@@ -192,6 +192,7 @@ def cycle() -> dict[str, Any]:
     return loop
 
 
+@pytest.mark.fault("a payload is no JSON", rows="W9")
 @pytest.mark.parametrize(
     ("payload", "place", "problem"),
     [

@@ -1,10 +1,11 @@
 """
 `make proof`: every test of a fault, at full length, on every database; then the table of them.
 
-Arguments go to pytest. TEST_DATABASES narrows what is run; all of it takes hours, so TEST_SAMPLE
-bounds at how many places one act is struck, and TEST_EXAMPLES how many random histories are tried.
-The page says which commit was tested, and is written only where everything passed. `--from FILE`
-makes it again from the counts of earlier runs, which TEST_EVIDENCE=FILE kept.
+Arguments go to pytest, and then only what was run is told anew: `results.jsonl` beside this file
+keeps what each test last saw, and the page is made from it. All of it takes hours, so
+TEST_DATABASES narrows what is run, TEST_SAMPLE bounds at how many places one act is struck, and
+TEST_EXAMPLES how many random histories are tried. Nothing is written where a test failed. `--page`
+runs nothing, and `--from FILE` takes counts that TEST_EVIDENCE=FILE kept.
 """
 
 # ruff: noqa: T201  # a command talks to its caller
@@ -13,28 +14,32 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from importlib.metadata import version
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-ROOT = Path(__file__).parents[2]
+from tests.chaos import measured
+from tests.faults.matrix import NOT_HERE, PARTS, ROOT, ROWS, Marked, marked
+from tests.faults.mutants.catalogue import MUTANTS
+from tests.faults.mutants.mutant import GUARD
+
 PAGE = ROOT / "docs" / "explanation" / "proof.md"
+RESULTS = Path(__file__).parent / "results.jsonl"
 DATABASES = ("sqlite", "postgres", "mariadb")
-GUARD = "a guard is removed: "  # as tests/faults/mutants says it
 
 
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="make proof", description=__doc__)
     parser.add_argument("--from", dest="counts", type=Path, help="counts of an earlier run")
+    parser.add_argument("--page", action="store_true", help="only make the page anew")
     known, rest = parser.parse_known_args(arguments)
+    if known.page:
+        return _write(stored())
     if known.counts:
-        return _write(known.counts)
+        return _keep(known.counts)
     with TemporaryDirectory(prefix="effects-proof-") as folder:
         counts = Path(os.environ.get("TEST_EVIDENCE", f"{folder}/counts.jsonl"))
         counts.unlink(missing_ok=True)
@@ -46,65 +51,139 @@ def main(arguments: list[str]) -> int:
             if failed := subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode:
                 print("The page was not written: something failed.")
                 return failed
-        return _write(counts)
+        return _keep(counts)
 
 
 _PYTHON = (sys.executable, "-m")
 
 
 @dataclass
-class Row:
-    """One fault, as one test strikes it; counts of all its cases, on all databases."""
+class Result:
+    """What one test last saw of its fault; counts of all its cases, on all databases."""
 
     fault: str
-    matrix: set[str]
     test: str
     databases: set[str] = field(default_factory=set)
+    dates: set[str] = field(default_factory=set)
     commits: set[str] = field(default_factory=set)
+    versions: set[str] = field(default_factory=set)
+    bounds: set[str] = field(default_factory=set)  # such as "TEST_SAMPLE=25"
     strikes: int = 0
     lost: int = 0
     phantom: int = 0
     extra_runs: int = 0
 
     @property
+    def is_guard(self) -> bool:
+        return self.fault.startswith(GUARD)
+
+    @property
+    def key(self) -> str:
+        """Another result of the same takes its place."""
+        return self.fault if self.is_guard else self.test
+
+    @property
     def on(self) -> str:
         return ", ".join(name for name in DATABASES if name in self.databases)
 
 
-def rows(lines: Iterable[str]) -> list[Row]:
-    """Grouped by fault and test, in the order of the tests' files."""
-    found: dict[tuple[str, str], Row] = {}
+def counted(lines: Iterable[str]) -> list[Result]:
+    """Lines of TEST_EVIDENCE, grouped by test, in the order of the tests' files."""
+    found: dict[str, Result] = {}
     for line in map(json.loads, lines):
-        key = (line["test"], line["fault"])
-        row = found.setdefault(key, Row(line["fault"], set(), line["test"]))
-        row.matrix |= set(line["rows"])
-        row.databases.add(line["database"])
-        row.commits.add(line["commit"])
-        for count in ("strikes", "lost", "phantom", "extra_runs"):
-            setattr(row, count, getattr(row, count) + line[count])
-    return [found[key] for key in sorted(found)]
+        result = Result(line["fault"], line["test"])
+        result = found.setdefault(result.key, result)
+        result.databases.add(line["database"])
+        result.dates.add(line["date"])
+        result.commits.add(line["commit"])
+        result.versions.add(line["versions"])
+        result.bounds |= set(line["bounds"])
+        for count in _COUNTS:
+            setattr(result, count, getattr(result, count) + line[count])
+    return _sorted(found.values())
 
 
-def page(rows: list[Row]) -> str:
-    faults = [row for row in rows if not row.fault.startswith(GUARD)]
-    guards = [row for row in rows if row.fault.startswith(GUARD)]
-    return "\n".join([*_introduction(faults, guards), *_faults(faults), *_guards(guards), ""])
+_COUNTS = ("strikes", "lost", "phantom", "extra_runs")
+_SETS = ("databases", "dates", "commits", "versions", "bounds")
 
 
-def _introduction(faults: list[Row], guards: list[Row]) -> Iterator[str]:
+def _sorted(results: Iterable[Result]) -> list[Result]:
+    return sorted(results, key=lambda result: (result.is_guard, result.test, result.fault))
+
+
+def merged(kept: Iterable[Result], new: Iterable[Result]) -> list[Result]:
+    """The *new* ones in the place of those *kept* from earlier."""
+    return _sorted({result.key: result for result in [*kept, *new]}.values())
+
+
+def stored() -> list[Result]:
+    lines = map(json.loads, RESULTS.read_text().splitlines())
+    return [
+        Result(**{name: set(told) if name in _SETS else told for name, told in line.items()})
+        for line in lines
+    ]
+
+
+def current(results: Iterable[Result]) -> list[Result]:
+    """Without those of tests and mutants that there are no more."""
+    marks = marked()
+    guards = {GUARD + mutant.name for mutant in MUTANTS}
+    return [
+        result for result in results
+        if (result.fault in guards if result.is_guard else any(m.is_of(result.test) for m in marks))
+    ]  # fmt: skip
+
+
+def _keep(counts: Path) -> int:
+    return _write(merged(stored(), counted(counts.read_text().splitlines())))
+
+
+def _write(results: list[Result]) -> int:
+    results = current(results)
+    lines = [
+        json.dumps({n: sorted(t) if n in _SETS else t for n, t in asdict(result).items()})
+        for result in results
+    ]
+    RESULTS.write_text("".join(f"{line}\n" for line in lines))
+    PAGE.write_text(page(results, marked()))
+    print(f"{PAGE.relative_to(ROOT)}: {len(results)} results.")
+    return 0
+
+
+# The page
+
+
+def page(results: Sequence[Result], marks: Sequence[Marked]) -> str:
+    faults = [result for result in results if not result.is_guard]
+    guards = [result for result in results if result.is_guard]
+    lines = [
+        *_introduction(faults, guards),
+        *_by_row(faults, marks),
+        *_by_fault(faults, marks),
+        *_guards(guards),
+    ]
+    return "\n".join([*lines, ""])
+
+
+def _introduction(faults: Sequence[Result], guards: Sequence[Result]) -> Iterator[str]:
     strikes, lost, phantom, extra = (
-        sum(getattr(row, name) for row in faults)
-        for name in ("strikes", "lost", "phantom", "extra_runs")
+        sum(getattr(result, name) for result in faults) for name in _COUNTS
     )
-    when = datetime.now(UTC).date().isoformat()
-    commits = sorted({commit for row in faults + guards for commit in row.commits})
+    dates, commits, versions, bounds = (
+        sorted({told for result in [*faults, *guards] for told in getattr(result, name)})
+        for name in ("dates", "commits", "versions", "bounds")
+    )
     yield "# Proof"
     yield ""
-    yield (
-        f"What `make proof` saw on {when}, at {', '.join(f'`{commit}`' for commit in commits)},"
-        f" with Python {platform.python_version()}, Django {version('django')}"
-        f" and Celery {version('celery')}."
-    )
+    days = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
+    yield f"What `make proof` last saw of each test: {days}, {'; '.join(versions)}."
+    if len(commits) > 1:
+        yield (
+            "It was run in parts, so each result is of the day beside it,"
+            f" and of one of these commits: {', '.join(f'`{one}`' for one in commits)}."
+        )
+    else:
+        yield f"All of it is of the commit `{commits[0]}`."
     yield "The page is made by that command; change the tests, not the page."
     yield ""
     yield (
@@ -112,56 +191,113 @@ def _introduction(faults: list[Row], guards: list[Row]) -> Iterator[str]:
         f" each of them allowed by its fault. {len(guards)} guards were taken out,"
         " and a test noticed each.**"
     )
-    if sample := os.environ.get("TEST_SAMPLE"):
-        yield f"Of one act at most {sample} places were struck, chosen by chance."
-    if examples := os.environ.get("TEST_EXAMPLES"):
-        yield f"Of random histories {examples} were tried on each database."
+    for bound in bounds:
+        what, _, number = bound.partition("=")
+        yield _BOUNDS[what].format(int(number))
     yield ""
     yield "- A *strike* is one kill, cut, restart, lie or random history."
+    yield "- A test that does not count its strikes has one in each of its cases."
     yield "- *Lost*: committed, and neither done nor visibly set aside."
     yield "- *Phantom*: done, and never committed."
     yield (
         "- An *extra run* is one beyond the first of a delivery, always under the same key;"
         " a test fails where its fault does not allow one."
     )
-    yield "- *Rows* are those of the project's fault matrix."
     yield (
         "- Losses and phantoms are judged from a file outside the database"
         " wherever a fault can cause them."
     )
 
 
-def _faults(rows: list[Row]) -> Iterator[str]:
+_BOUNDS = {
+    "TEST_SAMPLE": "Of one act at most {} places were struck, chosen by chance.",
+    "TEST_EXAMPLES": "Of random histories {} were tried on each database.",
+}
+
+
+def _by_row(faults: Sequence[Result], marks: Sequence[Marked]) -> Iterator[str]:
+    tested = {row for mark in marks for row in mark.rows}
     yield ""
-    yield "## Faults"
+    yield "## By row"
+    yield ""
+    yield (
+        f"The fault matrix has {len(ROWS)} rows: what is known to go wrong, from the bug trackers of"
+        " others and from trying it."
+    )
+    yield (
+        f"{len(tested & set(ROWS))} of them have a test of their own, and {len(NOT_HERE)} say why"
+        " they cannot be tested here."
+    )
+    yield "`make chaos` is [a run of everything at once](chaos.md)."
+    for part, rows in PARTS.items():
+        yield ""
+        yield f"### {part}"
+        yield ""
+        yield "| Row | What goes wrong | Test | Last result |"
+        yield "|---|---|---|---|"
+        for row, fault in rows.items():
+            named = f"{row} | {fault}"
+            for test, result in _of_row(row, faults, marks):
+                yield f"| {named} | {test} | {result} |"
+                named = " | "
+
+
+def _of_row(
+    row: str, faults: Sequence[Result], marks: Sequence[Marked]
+) -> Iterator[tuple[str, str]]:
+    """Its tests, and what each of them last saw."""
+    if row in NOT_HERE:
+        yield "", f"not tested here: {NOT_HERE[row]}"
+    for mark in marks:
+        if row not in mark.rows:
+            continue
+        seen = [result for result in faults if mark.is_of(result.test)]
+        for result in seen:
+            yield _linked(result.test), _told(result)
+        if not seen:
+            yield _linked(f"{mark.file}::{mark.name}"), "not run by `make proof` yet"
+    yield from measured.of_row(row)
+
+
+def _told(result: Result) -> str:
+    told = f"passed {max(result.dates)}, {result.strikes:,} strikes"
+    told = told.removesuffix("s") if result.strikes == 1 else told
+    bad = [f"{getattr(result, n)} {n}" for n in ("lost", "phantom") if getattr(result, n)]
+    return ", ".join([told, *bad])
+
+
+def _linked(test: str) -> str:
+    file, _, name = test.partition("::")
+    return f"[`{name}`](../../{file})"
+
+
+def _by_fault(faults: Sequence[Result], marks: Sequence[Marked]) -> Iterator[str]:
+    yield ""
+    yield "## By fault"
     yield ""
     yield "| Fault | Rows | Test | On | Strikes | Lost | Phantom | Extra runs |"
     yield "|---|---|---|---|--:|--:|--:|--:|"
-    for row in rows:
-        matrix = " ".join(sorted(row.matrix))
+    for result in faults:
+        rows = next((" ".join(mark.rows) for mark in marks if mark.is_of(result.test)), "")
         yield (
-            f"| {row.fault} | {matrix} | `{row.test}` | {row.on}"
-            f" | {row.strikes:,} | {row.lost} | {row.phantom} | {row.extra_runs:,} |"
+            f"| {result.fault} | {rows} | {_linked(result.test)} | {result.on}"
+            f" | {result.strikes:,} | {result.lost} | {result.phantom} | {result.extra_runs:,} |"
         )
 
 
-def _guards(rows: list[Row]) -> Iterator[str]:
+def _guards(guards: Sequence[Result]) -> Iterator[str]:
     yield ""
     yield "## Guards"
     yield ""
     yield "Each is taken out of a copy of the code (`make mutants`), and the test named has to fail."
+    untold = len(MUTANTS) - len(guards)
+    if untold:
+        yield f"`make mutants` knows {untold} more, which this table has not seen yet."
     yield ""
     yield "| Without this | fails | on |"
     yield "|---|---|---|"
-    for row in sorted(rows, key=lambda row: row.fault):
-        yield f"| {row.fault.removeprefix(GUARD)} | `{row.test}` | {row.on} |"
-
-
-def _write(counts: Path) -> int:
-    found = rows(counts.read_text().splitlines())
-    PAGE.write_text(page(found))
-    print(f"{PAGE.relative_to(ROOT)}: {len(found)} rows.")
-    return 0
+    for result in sorted(guards, key=lambda result: result.fault):
+        yield f"| {result.fault.removeprefix(GUARD)} | {_linked(result.test)} | {result.on} |"
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ def swept(after: timedelta) -> int:
         return sweep("default", IDEMPOTENCY, now=True).done
 
 
+@pytest.mark.fault("a request is sent again when its key has expired", rows="I5")
 @pytest.mark.parametrize("is_swept", [False, True])
 def test_an_answer_goes_before_its_key(post, plan, is_swept):
     """Within its retention a known key never runs again; after that it is new, not stuck."""

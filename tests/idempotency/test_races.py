@@ -61,6 +61,7 @@ def rushed(crowd, user) -> Counter[str]:
     return Counter(process.stdout.readline().strip() for process in crowd for _ in range(THREADS))
 
 
+@pytest.mark.fault("twenty identical requests at once", rows="I1")
 @pytest.mark.parametrize("before", ["nothing", "a released key", "a lease that ended"])
 def test_of_twenty_at_once_from_four_processes_one_runs(crowd, user, before):
     """The others are told to come back, or get its answer; nobody gets a server's error."""

@@ -99,6 +99,7 @@ def test_bytes_come_back_as_they_were(post, plan):
     assert (second.content, second["Content-Type"]) == (pdf, "application/pdf")
 
 
+@pytest.mark.fault("an answer is too large, or a stream", rows="I4")
 @pytest.mark.parametrize(
     "answer",
     [
@@ -167,6 +168,7 @@ def test_server_errors_are_kept_where_the_view_says_so(post, plan):
     assert (plan.runs, written()) == (1, (0, 0))
 
 
+@pytest.mark.fault("another body under one key", rows="I3")
 def test_another_body_under_the_key_is_refused_and_spoils_nothing(post, plan):
     """The first answer still stands for the first request."""
     first = post()
@@ -230,6 +232,7 @@ def test_a_record_holds_neither_key_nor_request(post):
     assert "4242" not in kept
 
 
+@pytest.mark.fault("an answer lets somebody in", rows="I4")
 def test_what_lets_somebody_in_is_never_kept(post, plan, settings):
     """A replay may go to another browser than the first answer did."""
     settings.RELIABLE_EFFECTS = {"IDEMPOTENCY_HEADERS": ["X-Shop"]}

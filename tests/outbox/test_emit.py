@@ -365,6 +365,7 @@ def test_a_wrong_subject_is_refused(subject, problem):
     assert not OutboxEvent.objects.exists()
 
 
+@pytest.mark.fault("a payload is not what was declared", rows="W9")
 def test_one_bad_payload_of_many_writes_none(order):
     """What was half written could only be explained by its traceback."""
     with transaction.atomic(), pytest.raises(BadPayload, match="coupon"):

@@ -68,6 +68,7 @@ HOSTILE = {
 HOSTILE["notes"].__notes__ = [7, "\0"]  # type: ignore[attr-defined]
 
 
+@pytest.mark.fault("an effect raises what cannot be pickled, printed or stored", rows="W7")
 @pytest.mark.django_db
 @pytest.mark.parametrize("sort", HOSTILE)
 def test_a_hostile_exception_is_recorded(sort):

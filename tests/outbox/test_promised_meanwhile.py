@@ -55,6 +55,7 @@ def reinstate(order: Order, collect) -> None:
         collect.promise(order)
 
 
+@pytest.mark.fault("a debt is promised again while a worker skips it", rows="W14")
 def test_a_debt_promised_while_it_is_being_skipped_is_not_skipped(collect, cancelled_order):
     """The worker had asked before the commit that made it owed."""
     held = hold()
@@ -130,6 +131,9 @@ def test_a_promise_that_stays_open_does_not_keep_a_worker_from_completing(collec
     assert won
 
 
+@pytest.mark.fault(
+    "a debt is promised again, and not yet committed, while a worker skips it", rows="W14"
+)
 @pytest.mark.skipif(connection.vendor != "postgresql", reason="needs two writers")
 def test_a_skip_waits_for_a_promise_that_is_about_to_commit(collect, cancelled_order):
     """What is not committed cannot be seen, so the lock is what tells that it is coming."""

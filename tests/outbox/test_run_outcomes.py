@@ -91,6 +91,7 @@ def test_whatever_an_effect_raises_is_a_failed_attempt(error, make_effect):
     assert [t["exception"] for t in told] == [error]
 
 
+@pytest.mark.fault("the message of a failure is huge, or no text", rows="W7")
 @pytest.mark.parametrize(
     "message",
     [
@@ -311,6 +312,7 @@ def test_what_is_not_owed_any_more_is_skipped(make_effect):
     assert (paid.state, paid.reason) == (State.SKIPPED, Reason.NOT_NEEDED)
 
 
+@pytest.mark.fault("the subject is deleted before the run", rows="W13")
 @pytest.mark.parametrize(
     ("gone", "state", "reason", "runs"),
     [
@@ -352,6 +354,7 @@ def test_a_subject_that_no_row_can_have_ends_visibly(pk, make_effect):
     assert delivery.state == State.POISONED
 
 
+@pytest.mark.fault("one of several effects of an event fails", rows="W17")
 @pytest.mark.usefixtures("unhurried")
 def test_one_effects_failure_is_none_of_anothers(make_effect):
     """Same event, one hint: one raises, one kills its attempt, the others are done."""

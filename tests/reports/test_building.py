@@ -92,6 +92,7 @@ def test_only_one_of_many_who_ask_at_once_is_heard(usage):
     assert Delivery.objects.count() == 1
 
 
+@pytest.mark.fault("four ask for one report at once", rows="S4")
 @pytest.mark.skipif(connection.vendor == "sqlite", reason="writers wait for each other anyway")
 def test_asking_races_with_asking(usage):
     """Two connections, at the same moment."""
@@ -224,6 +225,7 @@ def test_a_redriven_build_gives_way_to_a_newer_one(make_report):
     assert declared.row({}).current_number == 2
 
 
+@pytest.mark.fault("two workers build one report", rows="S4")
 def test_a_build_whose_lease_was_lost_is_not_served(files, make_report):
     """A zombie comes back with its blob, and another has built meanwhile."""
     declared, other = None, []

@@ -113,6 +113,7 @@ def built_and_asked_again(declared):
     return asked(declared)
 
 
+@pytest.mark.fault("the store of reports is away", rows="S1")
 @pytest.mark.parametrize("mode", [Mode.REFUSE, Mode.CUT])
 def test_a_store_that_is_away(large, network, bucket, mode):
     row = built_and_asked_again(large)
@@ -125,6 +126,7 @@ def test_a_store_that_is_away(large, network, bucket, mode):
     ends_well(large, row, bucket)
 
 
+@pytest.mark.fault("the store of reports does not answer", rows="S1")
 def test_a_store_that_does_not_answer(large, network, bucket, settings):
     """The timeout of one call, not that of the build."""
     row = built_and_asked_again(large)
@@ -137,6 +139,7 @@ def test_a_store_that_does_not_answer(large, network, bucket, settings):
     ends_well(large, row, bucket)
 
 
+@pytest.mark.fault("the store of reports is slow", rows="S1")
 def test_a_store_that_is_slow_is_waited_for(large, network, bucket):
     """Late is not lost: one run."""
     row = built_and_asked_again(large)
@@ -149,6 +152,7 @@ def test_a_store_that_is_slow_is_waited_for(large, network, bucket):
     ends_well(large, row, bucket)
 
 
+@pytest.mark.fault("the connection drops in the middle of an upload", rows="S2")
 def test_a_connection_that_drops_in_the_middle_of_an_upload(large, network, bucket, strike):
     """Its parts could not be aborted either; the row names the key, so the sweep finds them."""
     row = built_and_asked_again(large)
@@ -188,6 +192,7 @@ def test_bytes_that_change_on_the_way(large, network, bucket, settings):
     ends_well(large, row, bucket)
 
 
+@pytest.mark.fault("the store of reports refuses us", rows="S5")
 def test_a_store_that_refuses_us(large, network, bucket):  # noqa: ARG001  # after what `large` uses
     """A key that was withdrawn: 403 stands in the attempt, and people see it."""
     row = built_and_asked_again(large)

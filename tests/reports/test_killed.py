@@ -50,6 +50,7 @@ def kept_in(request, settings, tmp_path):
     return named, found
 
 
+@pytest.mark.fault("a worker is killed while it builds a report", rows="C20 S2")
 @pytest.mark.parametrize(
     ("place", "stands", "left"), [("streaming", 0, 1), ("kept", 0, 1), ("served", 1, 0)]
 )

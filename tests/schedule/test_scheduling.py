@@ -56,6 +56,7 @@ def schedule_and_fail(order: Order) -> None:
 # Row and change share one fate
 
 
+@pytest.mark.fault("a job of next year is scheduled", rows="T8")
 def test_a_job_is_one_row_and_nothing_else(order):
     """No message, no event, no delivery before its time."""
     with transaction.atomic():

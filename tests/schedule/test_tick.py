@@ -94,6 +94,7 @@ def test_what_is_not_due_or_has_ended_is_left_alone():
     assert not OutboxEvent.objects.exists()
 
 
+@pytest.mark.fault("no tick for a day", rows="T1")
 def test_after_a_day_without_a_tick_all_is_emitted_once():
     """Late, in the order in which it was due, and not lost."""
     jobs = [due_job(ago=DAY - n * HOUR) for n in range(5)]
@@ -169,6 +170,7 @@ def test_each_database_has_its_own_jobs():
 # Never twice, never lost
 
 
+@pytest.mark.fault("four ticks at once, as of two beats", rows="T3 W19")
 @COMMITS
 def test_ticks_at_once_emit_each_job_once():
     """Two beats, or a worker and a beat."""

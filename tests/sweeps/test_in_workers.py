@@ -87,6 +87,7 @@ def test_workers_rescue_what_a_dead_one_held(start_worker):
     assert set(Sweep.objects.values_list("name", flat=True)) >= {"relay", "rescue", "prune"}
 
 
+@pytest.mark.fault("a backlog of ten thousand after a night without a broker", rows="W16")
 @pytest.mark.skipif(os.environ.get("TEST_DATABASE") != "postgres", reason="two writers at speed")
 @pytest.mark.timeout(480)
 def test_a_backlog_of_ten_thousand_is_done_once_each(start_worker):

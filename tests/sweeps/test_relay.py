@@ -120,6 +120,7 @@ def test_a_claim_ends_the_count(make_effect):
     assert (row.state, row.hints) == (State.PENDING, 0)
 
 
+@pytest.mark.fault("two relays at once", rows="W19")
 def test_two_relays_at_once_hint_no_row_twice():
     """Every worker sweeps, and no lock says whose turn it is."""
     ids = many(300)
@@ -197,6 +198,7 @@ def test_what_somebody_holds_is_not_waited_for():
     assert sorted(Delivery.objects.values_list("pk", "hints")) == [(held.pk, 1), (other.pk, 0)]
 
 
+@pytest.mark.fault("the broker is down when the relay's turn comes", rows="T2")
 def test_while_the_broker_is_down_nothing_is_marked():
     """Rows that wait for a hint which was never sent would wait for nothing."""
     row = pending_delivery(hints=1)
@@ -209,6 +211,7 @@ def test_while_the_broker_is_down_nothing_is_marked():
     assert row.hints == 1
 
 
+@pytest.mark.fault("the broker was down when the relay's turn came", rows="T2")
 def test_when_the_broker_is_back_the_relay_finds_out_by_itself(settings):
     """Where nobody emits, nobody else asks."""
     settings.RELIABLE_EFFECTS |= {"PUBLISH_REST": timedelta(milliseconds=50)}
@@ -250,6 +253,7 @@ def test_a_queue_whose_rows_cannot_be_written_stops_no_other(caplog):
     assert "'a'" in caplog.text
 
 
+@pytest.mark.fault("a backlog is more than may be hinted at once", rows="W16")
 def test_no_more_is_outstanding_than_the_budget(settings):
     """A backlog of a million rows must not become a broker of a million messages."""
     settings.RELIABLE_EFFECTS |= {"RELAY_OUTSTANDING": 7}

@@ -62,7 +62,7 @@ class Harms:
         assert {outcome for outcome, *_ in hung} == {Attempt.Outcome.TIMED_OUT}, told
         all_slots_work(outside)
 
-    @pytest.mark.fault("every slot of a worker is killed at once", rows="W1 W4")
+    @pytest.mark.fault("every slot of a worker is killed at once", rows="W1 W4 W17")
     def test_innocents_flow_again_within_a_lease(self, outside, evidence):
         """The time counts from the kill; what stands behind it waits for no timeout of anybody."""
         court = Court(outside)

@@ -69,7 +69,7 @@ def test_a_broker_that_forgets_loses_nothing(worker, broker, outside, evidence):
 
 @pytest.mark.full  # a client that lost its broker rests for up to half a minute
 @pytest.mark.fault(
-    "the broker is killed under load, stays away for hours and comes back", rows="B4"
+    "the broker is killed under load, stays away for hours and comes back", rows="B4 C6"
 )
 @pytest.mark.timeout(480 if IS_FULL else 120)
 def test_a_broker_that_is_killed_under_load_loses_nothing(worker, broker, web, outside, evidence):

@@ -70,7 +70,9 @@ def test_a_job_is_one_event_whoever_dies(sweep, act):
     sweep(act)
 
 
-@pytest.mark.fault("a server is killed at a line of an idempotent request", rows="C1 C2 C4 C5 I2")
+@pytest.mark.fault(
+    "a server is killed at a line of an idempotent request", rows="C1 C2 C4 C5 C19 I2"
+)
 @of(requests)
 def test_a_request_that_is_sent_again_acts_once(sweep, act):
     """Killed in the view nothing is there; killed after the COMMIT the answer is, too."""

@@ -8,7 +8,6 @@ have passed on the code as it is. TEST_EVIDENCE names a file for the table of pr
 # ruff: noqa: T201  # a command talks to its caller
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -21,9 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tests.faults.evidence import commit
+from tests.faults.evidence import Evidence, note
 from tests.faults.mutants.catalogue import MUTANTS
-from tests.faults.mutants.mutant import Mutant
+from tests.faults.mutants.mutant import GUARD, Mutant
 from tests.services import MariaDB, Missing, Postgres, obtain
 
 ROOT = Path(__file__).parents[3]
@@ -134,31 +133,16 @@ def _strike(tree: _Tree, mutant: Mutant, environment: dict[str, str]) -> list[st
         return [f"BROKEN {label}: pytest could not run\n{said}"]
     killer = _killer(said)
     print(f"{label}: killed by {killer} in {seconds:.0f} s", flush=True)
-    _write_evidence(mutant, killer)
+    note(
+        f"{GUARD}{mutant.name}", test=killer, database=mutant.database,
+        evidence=Evidence(strikes=1),
+    )  # fmt: skip
     return []
 
 
 def _killer(said: str) -> str:
     found = re.search(r"^(?:FAILED|ERROR) (\S+)", said, re.MULTILINE)
     return found[1].partition("[")[0] if found else "the whole run"
-
-
-def _write_evidence(mutant: Mutant, killer: str) -> None:
-    if "TEST_EVIDENCE" not in os.environ:
-        return
-    line = {
-        "fault": f"a guard is removed: {mutant.name}",
-        "rows": [],
-        "commit": commit(),
-        "test": killer,
-        "database": mutant.database,
-        "strikes": 1,
-        "lost": 0,
-        "phantom": 0,
-        "extra_runs": 0,
-    }
-    with Path(os.environ["TEST_EVIDENCE"]).open("a") as file:
-        file.write(json.dumps(line) + "\n")
 
 
 if __name__ == "__main__":

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+GUARD = "a guard is removed: "  # how the table of proofs knows a mutant from a fault
+
 
 class GuardMoved(Exception):
     """The text that a mutant replaces is not in its file exactly once. Mend the mutant."""
