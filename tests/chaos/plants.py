@@ -104,7 +104,7 @@ _OUTBOX = (
          "outgoing_key(claimed.key, claimed.attempt)"),
     ),
     _plant(
-        "a-key-for-each-process", Kind.DOUBLED,
+        "a-key-for-each-process", Kind.REKEYED,
         ("outgoing/send.py", "outgoing_key(claimed.key, claimed.generation)",
          'outgoing_key(claimed.key, __import__("os").getpid())'),
     ),
