@@ -100,13 +100,13 @@ _OUTBOX = (
     ),
     _plant(
         "a-key-for-each-attempt", Kind.REKEYED,
-        ("outbox/claim.py", "outgoing_key(self.key, self.generation)",
-         "outgoing_key(self.key, self.attempt)"),
+        ("outgoing/send.py", "outgoing_key(claimed.key, claimed.generation)",
+         "outgoing_key(claimed.key, claimed.attempt)"),
     ),
     _plant(
-        "a-key-for-each-process", Kind.DOUBLED,
-        ("outbox/claim.py", "outgoing_key(self.key, self.generation)",
-         "outgoing_key(self.key, os.getpid())"),
+        "a-key-for-each-process", Kind.REKEYED,
+        ("outgoing/send.py", "outgoing_key(claimed.key, claimed.generation)",
+         'outgoing_key(claimed.key, __import__("os").getpid())'),
     ),
 )  # fmt: skip
 
