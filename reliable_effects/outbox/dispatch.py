@@ -107,6 +107,12 @@ def send(using: str, queue: str, ids: Sequence[int]) -> bool:
     return publisher is not None and publisher.publish(queue, hint(using, ids))
 
 
+def flush() -> bool:
+    """Wait a moment until no hint is on its way from here; False: the broker takes too long."""
+    publisher = _publisher()
+    return publisher is None or publisher.flush()
+
+
 def put_back(using: str, ids: Sequence[int]) -> None:
     """They were marked, and not hinted after all. What a worker has had meanwhile is its own."""
     if connections[using].vendor == "postgresql":

@@ -96,6 +96,12 @@ class Publisher:
         if lane.takes(job):
             lane.hand_over(job)
 
+    def flush(self) -> bool:
+        """Wait, at most `patience`, until all that was handed over has gone out, or never will."""
+        lane = self._lane()
+        job = self._job([])
+        return lane.is_idle or (lane.hand_over(job) and job.over.wait(self._patience))
+
     @property
     def is_open(self) -> bool:
         """Whether the last that was heard of the broker was bad. Reading it probes nothing."""
@@ -181,6 +187,10 @@ class _Lane:
         if is_stuck and not self.breaker.is_open:
             self.give_up()
         return self.breaker.is_open
+
+    @property
+    def is_idle(self) -> bool:
+        return self._stands_since is None
 
     def give_up(self) -> None:
         self.breaker.open(f"no answer within {self._patience:g} s")

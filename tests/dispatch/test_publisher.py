@@ -159,6 +159,23 @@ def test_a_request_waits_for_nothing(broker, publisher):
     assert eventually(lambda: broker.received == ["queue0"])
 
 
+def test_who_must_know_can_wait_until_all_is_out(broker, publisher):
+    """A script that ends by `os._exit`, or a test that looks at what was sent."""
+    assert publisher.flush()  # nothing was ever handed over
+    for number in range(3):
+        publisher.hand_over([(f"queue{number}", HINT)])
+
+    assert publisher.flush()
+    assert broker.received == ["queue0", "queue1", "queue2"]
+
+
+def test_to_wait_for_a_broker_that_hangs_has_an_end(broker, publisher):
+    broker.hang()
+    publisher.hand_over([("queue", HINT)])
+
+    assert not publisher.flush()
+
+
 def test_requests_before_a_slow_broker_wait_for_nothing():
     """It would answer each of them in time; and a page with ten orders would take ten times longer."""
     received = []

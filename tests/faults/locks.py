@@ -7,7 +7,9 @@ from django.db import connection
 _ASKED = {
     "postgresql": "SELECT count(*) = 0 FROM pg_stat_activity WHERE xact_start IS NOT NULL"
     " AND datname = current_database() AND pid <> pg_backend_pid()",
-    "mysql": "SELECT count(*) = 0 FROM information_schema.innodb_trx",
+    "mysql": "SELECT count(*) = 0 FROM information_schema.innodb_trx"
+    " JOIN information_schema.processlist ON id = trx_mysql_thread_id"
+    " WHERE db = DATABASE() AND id <> CONNECTION_ID()",
 }
 
 

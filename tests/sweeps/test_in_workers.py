@@ -10,6 +10,7 @@ from django.db import transaction
 from django.db.models import Count
 
 from reliable_effects.clock import DbNow
+from reliable_effects.outbox import dispatch
 from reliable_effects.outbox.celery_transport import CelerySender
 from reliable_effects.outbox.models import Delivery, Sweep
 from reliable_effects.outbox.states import State
@@ -37,6 +38,7 @@ def promised(count: int) -> None:
     with transaction.atomic():
         for order in Order.objects.bulk_create(Order() for _ in range(count)):
             wrap.promise(order)
+    dispatch.flush()
 
 
 def all_are_done() -> bool:

@@ -35,6 +35,7 @@ def long_due(count: int = 1, **columns) -> list[int]:
 def promised() -> Delivery:
     with transaction.atomic():
         wrap.promise(Order.objects.create())
+    dispatch.flush()
     return Delivery.objects.latest("pk")
 
 

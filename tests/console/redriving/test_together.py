@@ -58,7 +58,7 @@ def test_a_sweeper_killed_midway_loses_and_repeats_nothing(make_effect, place, o
         timeout=60,
     )
     assert died.returncode == -9, died.stderr.decode()
-    eventually(nobody_holds_a_lock, within=20)
+    eventually(nobody_holds_a_lock, within=60)
     assert Delivery.objects.filter(state=State.PENDING).count() == out
     assert len(released(operation)) == out
 

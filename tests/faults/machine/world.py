@@ -107,6 +107,7 @@ class World(RuleBasedStateMachine):
         self, *, may_change: Collection[int] = (), born_of: Collection[UUID] = ()
     ) -> tuple[Rows, Rows, list[Move]]:
         """Compare with what stood before the rule: the rows before, after, and the moves."""
+        dispatch.flush()  # what the rule has sent is in flight now
         before, after = self.rows, Rows.read()
         seen = self.model.compare(before, after, may_change=may_change, born_of=born_of)
         self.rows = after

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from django.db import connection, transaction
 
+from reliable_effects.outbox import dispatch
 from reliable_effects.outbox.deliver import on_hint
 from reliable_effects.outbox.models import Delivery, OutboxEvent
 from tests.faults.place.effects import ring
@@ -26,6 +27,7 @@ def test_a_hint_without_its_row_does_nothing(outside, settings, evidence):
         ring.promise(Order.objects.create())
         cursor.execute("ROLLBACK TO SAVEPOINT ours")
 
+    dispatch.flush()
     [(_, ids)] = transport.hints
     assert len(ids) == 2
     on_hint({"v": 1, "db": "default", "ids": ids})

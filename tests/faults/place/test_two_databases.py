@@ -15,6 +15,7 @@ from django.conf import settings as project
 from django.db import transaction
 
 from reliable_effects.exceptions import OutsideTransaction
+from reliable_effects.outbox import dispatch
 from reliable_effects.outbox.models import Delivery, Sweep
 from reliable_effects.outbox.states import State
 from reliable_effects.outbox.sweeps import RESCUE
@@ -73,6 +74,7 @@ def test_hints_name_the_database(settings, evidence):
 
     for using in BOTH:
         promise(ring, 1, using=using)
+    dispatch.flush()
 
     assert [hint["db"] for hint in kept] == BOTH
     for hint, using in zip(kept, BOTH, strict=True):
