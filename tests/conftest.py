@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from contextlib import suppress
@@ -108,6 +109,7 @@ def django_db_setup(
 
 
 def _is_alone() -> bool:
+    gc.collect()  # what a thread that is gone had open may hang in a cycle, such as a traceback's
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT pid, application_name, client_port, state, query FROM pg_stat_activity"
