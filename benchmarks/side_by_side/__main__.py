@@ -2,8 +2,9 @@
 `make bench`: all works, all contenders; `python -m benchmarks.side_by_side [work …]` some of them.
 
 --size says how much of everything, --only who takes part, --json where the result goes, --table that
-it goes into docs/benchmarks.md too. --render FILE makes the tables of a result that is there already; --contenders writes how each of them
-is set up, without a run.
+it goes into docs/benchmarks.md too. --render FILE makes the tables of a result that is there already,
+or of several that measured different works on one commit and machine; --contenders writes how each
+of them is set up, without a run.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
         table.write_contenders(PAGE)
         return 0
     if asked.render is not None:
-        table.write(PAGE, json.loads(asked.render.read_text()))
+        table.write(PAGE, table.merged([json.loads(file.read_text()) for file in asked.render]))
         return 0
     names = asked.only or (_QUICK_ONLY if asked.quick else [one.name for one in CONTENDERS])
     works = asked.works or (_QUICK if asked.quick else WORKS)
@@ -111,7 +112,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", nargs="+", choices=[one.name for one in CONTENDERS])
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("--table", action="store_true", help="write docs/benchmarks.md")
-    parser.add_argument("--render", type=Path, metavar="FILE", help="only the tables of a result")
+    parser.add_argument(
+        "--render", type=Path, nargs="+", metavar="FILE", help="only the tables of results"
+    )
     parser.add_argument("--expect", action="store_true", help="later runs are compared with this")
     parser.add_argument("--contenders", action="store_true", help="only how each is set up")
     return parser

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,39 @@ _BUSY = 1.0  # load of other things, for each core: above that a run says little
 def rows_of(result: Mapping[str, Any]) -> list[Row]:
     """The rows of a run as it was written down."""
     return [Row(**{k: v for k, v in row.items() if k != "median"}) for row in result["rows"]]
+
+
+def merged(results: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """
+    Runs of different works as one. Each goal is a ratio within one work, so it stays within a run.
+
+    Raises:
+        ValueError: they are of several commits, machines or sizes, or measured one work twice.
+    """
+    first = results[0]
+    machines = [result["machine"] for result in results]
+    for name in ("commit", "cpu", "cores", "python", "kernel"):
+        if len(found := {str(machine[name]) for machine in machines}) > 1:
+            raise ValueError(f"These results differ in {name}: {', '.join(sorted(found))}.")
+    if len(sizes := {result["size"] for result in results}) > 1:
+        raise ValueError(f"These results differ in size: {', '.join(sorted(sizes))}.")
+    works = [work for result in results for work in {row["work"] for row in result["rows"]}]
+    if twice := sorted({work for work in works if works.count(work) > 1}):
+        raise ValueError(f"These works were measured twice: {', '.join(twice)}.")
+    machine = {
+        **first["machine"],
+        "command": "; ".join(machine["command"] for machine in machines),
+        "load_after": machines[-1]["load_after"],
+        "versions": {k: v for each in machines for k, v in sorted(each["versions"].items())},
+    }
+    for each in machines:
+        machine.setdefault("postgres", each.get("postgres", {}))
+    return {
+        "machine": machine,
+        "size": first["size"],
+        "rows": [row for result in results for row in result["rows"]],
+        "not_run": {what: why for result in results for what, why in result["not_run"].items()},
+    }
 
 
 def write(page: Path, result: Mapping[str, Any]) -> None:
@@ -88,7 +122,7 @@ def _about(result: Mapping[str, Any]) -> str:
     )
     lines = [
         f"Commit `{machine['commit']}`, {machine['date']}, size *{result['size']}*.",
-        f"Command: `{machine['command']}`.",
+        f"Command: {_commands(machine['command'])}.",
         made_on,
         f"PostgreSQL {postgres['version']}: {settings}." if postgres else "",
         f"{versions}.",
@@ -97,6 +131,11 @@ def _about(result: Mapping[str, Any]) -> str:
     ]
     lines = [line for line in lines if line]
     return "\n".join(lines) + "\n"
+
+
+def _commands(said: str) -> str:
+    """Without where the result went: that is nobody else's place."""
+    return ", ".join(f"`{re.sub(' --json [^ ;]+', '', one)}`" for one in said.split("; "))
 
 
 def _goals(rows: list[Row], stray: float) -> str:

@@ -9,7 +9,7 @@ import pytest
 from benchmarks.side_by_side import expected
 from benchmarks.side_by_side.figures import Row
 from benchmarks.side_by_side.goals import GOALS, measured_text, stray_of
-from benchmarks.side_by_side.table import BEGIN, END, contenders, render, rows_of, write
+from benchmarks.side_by_side.table import BEGIN, END, contenders, merged, render, rows_of, write
 
 TEN = "order + 10 effects"
 
@@ -74,6 +74,41 @@ def test_a_table_names_what_it_was_made_on_and_who_did_not_run():
     for said in ("abcdef123456", "A Processor", "celery 5.7.0", "fsync on", "0.10 0.20 0.30"):
         assert said in text
     assert "- drain: huey: huey is not installed" in text
+
+
+def test_runs_of_different_works_make_one_page():
+    """An hour of an idle machine comes in pieces."""
+    one = _result(_row("ours", [1.0]))
+    other = _result(_row("ours", [5.0], work="drain"), load="0.5 0.5 0.5")
+    one["machine"]["command"] += " --json /home/ada/one.json"
+    other["machine"]["command"] = "python -m benchmarks.side_by_side drain"
+    other["machine"]["versions"] = {"huey": "3.5"}
+
+    text = render(merged([one, other]))
+
+    commands = (f"`python -m benchmarks.side_by_side {work}`" for work in ("request", "drain"))
+    assert f"Command: {', '.join(commands)}." in text
+    assert "celery 5.7.0, huey 3.5." in text
+    assert "### Request" in text
+    assert "### Drain" in text
+    assert "/home/ada" not in text
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"machine": {"commit": "123456abcdef"}}, "differ in commit: 123456abcdef, abcdef123456"),
+        ({"machine": {"cpu": "Another"}}, "differ in cpu"),
+        ({"size": "full"}, "differ in size: full, tiny"),
+        ({}, "measured twice: request"),
+    ],
+)
+def test_what_is_not_comparable_makes_no_page(changed, said):
+    one, other = _result(_row("ours", [1.0])), _result(_row("ours", [1.0]))
+    other = {**other, **changed, "machine": other["machine"] | changed.get("machine", {})}
+
+    with pytest.raises(ValueError, match=said):
+        merged([one, other])
 
 
 def test_a_busy_machine_is_named_as_one():
