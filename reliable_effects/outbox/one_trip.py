@@ -102,9 +102,9 @@ def _in_one_trip(done: Claimed | None, row: Seen, wanted: Wanted) -> tuple[bool,
     if not taken:
         return won, None
     claimed = claimed_of(connection, wanted, taken[0], event[0] if event else None)
-    if reader is not None and subject and claimed.event is not None:
-        found = reader.made_of(subject[0]) if claimed.event.subject_model else None
-        claimed.subject = MISSING if found is None and claimed.event.subject_model else found
+    if reader is not None and subject and claimed.event and claimed.event.subject_model:
+        found = reader.made_of(subject[0])
+        claimed.subject = MISSING if found is None else found
     return won, claimed
 
 

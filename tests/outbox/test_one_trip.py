@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import Event, Thread
+from threading import Thread
 
 import pytest
 from django.db import connection, connections, transaction
@@ -19,6 +19,7 @@ from reliable_effects.outbox.subjects import MISSING
 from reliable_effects.outbox.verdicts import Skipped, Succeeded
 from tests.outbox.conftest import an_event, claim_of, pending_delivery, runs_of
 from tests.shop.models import Order
+from tests.sweeps.conftest import open_elsewhere, refusing
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -138,7 +139,8 @@ def test_a_locked_table_of_the_project_keeps_no_completion(make_effect):
     held, following = claim_of(first), seen_of(second)
     taken = []
 
-    with _locked(ORDERS):
+    lock = f"LOCK TABLE {ORDERS} IN ACCESS EXCLUSIVE MODE"
+    with open_elsewhere(lambda: _execute(lock), seconds=20):
         worker = Thread(target=lambda: taken.append(_and_close(succeed_and_claim, held, following)))
         worker.start()
         eventually(lambda: _state_of(first) == State.SUCCEEDED)
@@ -154,7 +156,9 @@ def test_a_refused_update_leaves_no_transaction_open(make_effect):
     """Else the connection would refuse all that follows."""
     delivery = pending_delivery(make_effect())
     seen = seen_of(delivery)
-    with _refused(), pytest.raises(Exception, match="not today"):
+    waiting = f"OLD.state = {State.PENDING}"
+    refused = refusing("reliable_effects_delivery", "UPDATE", waiting)
+    with refused, pytest.raises(Exception, match="refused"):
         claim_one(seen)
 
     assert claim_one(seen).id == delivery.pk
@@ -164,7 +168,8 @@ def test_a_refused_update_leaves_no_transaction_open(make_effect):
 def test_a_driver_that_takes_one_statement_at_a_time_is_given_one(make_effect, monkeypatch):
     """`server_side_binding`: PostgreSQL then takes no second statement in a message."""
     monkeypatch.setitem(connection.settings_dict, "OPTIONS", {"server_side_binding": True})
-    monkeypatch.delitem(connection.features.__dict__, "uses_server_side_binding", raising=False)
+    # Django keeps what it has found of it; so it is put there, and taken away again.
+    monkeypatch.setitem(connection.features.__dict__, "uses_server_side_binding", True)
     connection.close()
     one = make_effect()
     first, second = pending_delivery(one), pending_delivery(one)
@@ -197,44 +202,6 @@ def _renamed(column: str, other: str) -> Iterator[None]:
         yield
     finally:
         _execute(f"ALTER TABLE {ORDERS} RENAME COLUMN {other} TO {column}")
-
-
-@contextmanager
-def _refused() -> Iterator[None]:
-    """A trigger of somebody's refuses what becomes RUNNING."""
-    _execute(
-        "CREATE FUNCTION not_today() RETURNS trigger LANGUAGE plpgsql AS"
-        " $$ BEGIN RAISE EXCEPTION 'not today'; END $$"
-    )
-    _execute(
-        "CREATE TRIGGER refuse BEFORE UPDATE ON reliable_effects_delivery FOR EACH ROW"
-        f" WHEN (NEW.state = {State.RUNNING}) EXECUTE FUNCTION not_today()"
-    )
-    try:
-        yield
-    finally:
-        _execute("DROP FUNCTION not_today CASCADE")
-
-
-@contextmanager
-def _locked(table: str) -> Iterator[None]:
-    holds, done = Event(), Event()
-
-    def hold() -> None:
-        with transaction.atomic():
-            _execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
-            holds.set()
-            done.wait(20)
-        connections.close_all()
-
-    thread = Thread(target=hold)
-    thread.start()
-    assert holds.wait(10)
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join(20)
 
 
 def _execute(sql: str) -> None:

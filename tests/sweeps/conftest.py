@@ -74,21 +74,29 @@ def at_once(times: int, work: Callable[[], Any]) -> list[Any]:
 def locked(*rows: Model) -> Iterator[None]:
     """Somebody's open transaction holds *rows*, until the block ends (or ten seconds are over)."""
     table = type(rows[0])._base_manager
+    ours = table.select_for_update().filter(pk__in=[row.pk for row in rows])
+    with open_elsewhere(lambda: list(ours), seconds=10) as thread:
+        yield
+        assert thread.is_alive(), "it waited for the lock"
+
+
+@contextmanager
+def open_elsewhere(lock: Callable[[], object], *, seconds: float) -> Iterator[Thread]:
+    """Another thread's open transaction has done *lock*, until the block or those *seconds* end."""
     holds, done = Event(), Event()
 
     def hold() -> None:
         with transaction.atomic():
-            list(table.select_for_update().filter(pk__in=[row.pk for row in rows]))
+            lock()
             holds.set()
-            done.wait(10)
+            done.wait(seconds)
         connections.close_all()
 
     thread = Thread(target=hold)
     thread.start()
     assert holds.wait(10)
     try:
-        yield
-        assert thread.is_alive(), "it waited for the lock"
+        yield thread
     finally:
         done.set()
         thread.join(20)
