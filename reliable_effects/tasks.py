@@ -25,7 +25,7 @@ from .console.redriving.steps import REDRIVES
 from .console.rollups.sweep import ROLLUP
 from .idempotency.sweeps import IDEMPOTENCY
 from .inbox.prune import INBOX
-from .outbox import timeout
+from .outbox import forking, timeout
 from .outbox.deliver import on_hint
 from .outbox.kept_connections import kept_connections
 from .outbox.sweeper import SweeperProcess, SweeperThread
@@ -179,7 +179,10 @@ _sweepers: list[SweeperProcess | SweeperThread] = []
 @celeryd_after_setup.connect(weak=False)
 def _sweep_beside_the_pool(instance: Any, **_: Any) -> None:
     """Before the pool is started and anything is opened: that is the moment to fork."""
-    if settings().sweep_in_workers and instance.pool_cls.uses_semaphore:  # prefork, of all pools
+    if not instance.pool_cls.uses_semaphore:  # it is prefork's, of all pools
+        return
+    forking.share_memory()
+    if settings().sweep_in_workers:
         _start(SweeperProcess())
 
 

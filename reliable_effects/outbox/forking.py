@@ -3,10 +3,13 @@ What a process has open when it forks: its child may neither use nor close it.
 
 Two processes on one connection read each other's answers. A pool of connections (Django's option
 "pool") is worse: the threads that tend it stay behind, and what it lends out is still the parent's.
+
+And what it has in its memory: they share that until one of them writes to it.
 """
 
 from __future__ import annotations
 
+import gc
 from typing import Any
 
 from django.db import connections
@@ -22,6 +25,16 @@ def close_everything() -> None:
         connection.close()
         if connection.alias in _pools(connection):
             connection.close_pool()
+
+
+def share_memory() -> None:
+    """
+    Before the first fork: what is loaded by now is kept out of the garbage collector's rounds.
+
+    A round writes to the head of each object, so in each child the first one copied the whole heap:
+    35 MB (docs/adr/0026). Once only: what is alive at a later fork may well end as garbage.
+    """
+    gc.freeze()
 
 
 def leave_to_the_parent() -> None:

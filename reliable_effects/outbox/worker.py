@@ -183,6 +183,7 @@ class Supervisor:
             signal.signal(number, self._on_stop)
         # Children inherit nothing open: Django's checks may have asked the database.
         forking.close_everything()
+        forking.share_memory()
         while not self._stops:
             for crew in self._crews:
                 crew.reap(ends=False)
