@@ -18,7 +18,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from ..clock import DbNow, in_utc
-from ..outbox.claim import new_token
+from ..outbox.claimed import new_token
 from ..outbox.persist import surely
 from . import problems
 from .digests import is_request, of_key, of_request

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from ..clock import DbNow
-from ..outbox.claim import new_token
+from ..outbox.claimed import new_token
 from .answers import Storable
 from .held import update_unless_held
 from .models import IdempotencyRecord, IdempotencyRecordQuerySet

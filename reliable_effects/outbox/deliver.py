@@ -18,7 +18,8 @@ from django.db import Error, connections
 
 from ..conf import settings
 from . import dispatch, held_back, outage, settle, timeout, unknown
-from .claim import Claimed, Seen, claim, look
+from .claim import claim, look
+from .claimed import Claimed, Seen
 from .finish import release_together
 from .heartbeat import note_claim
 from .one_trip import claim_one, succeed_and_claim

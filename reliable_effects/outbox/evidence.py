@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from .claim import Claimed
+from .claimed import Claimed
 from .models import Delivery
 from .persist import surely
 from .states import Notes, noted

@@ -17,7 +17,7 @@ from django.db import Error, transaction
 from django.db.models import F
 
 from ..clock import DbNow
-from .claim import Claimed
+from .claimed import Claimed
 from .failures import attempt_row, bare
 from .models import Attempt, Delivery, DeliveryQuerySet
 from .passing import may_pass

@@ -19,7 +19,8 @@ from django.db.models import Exists
 from ..clock import DbNow, in_utc, read_clock
 from ..controls.models import EffectControl
 from ..effects.effect import Effect
-from .claim import Seen, unlocked
+from .claim_portable import unlocked
+from .claimed import Seen
 from .finish import jittered
 from .models import Delivery, DeliveryQuerySet
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..effects.outcomes import Poison, Skip, Snooze, Uncertain
 from ..exceptions import EffectTimeout, LeaseLost
-from .claim import Claimed
+from .claimed import Claimed
 
 Instrument = Callable[[Claimed], AbstractContextManager[Any]]
 

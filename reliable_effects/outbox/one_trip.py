@@ -16,17 +16,9 @@ from typing import Any, TypeVar
 from django.db import Error, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from .claim import (
-    EVENT_SQL,
-    Claimed,
-    Seen,
-    Wanted,
-    claim,
-    claimed_of,
-    one_parameters,
-    one_sql,
-    retake,
-)
+from .claim import claim, retake
+from .claim_postgresql import EVENT_SQL, claimed_of, one_parameters, one_sql
+from .claimed import Claimed, Seen, Wanted
 from .finish import told
 from .passing import may_pass
 from .persist import UNBEGUN, surely

@@ -20,7 +20,7 @@ from ..controls.models import EffectControl
 from ..effects.registry import registry
 from ..exceptions import BadPause
 from . import held_back, low_water
-from .claim import unlocked
+from .claim_portable import unlocked
 from .heartbeat import note_claim
 from .models import Delivery, DeliveryQuerySet
 from .relay import waiting_queues

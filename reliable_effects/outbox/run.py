@@ -24,7 +24,7 @@ from ..effects.registry import registry
 from ..effects.sending import Call
 from ..exceptions import BadPayload, EffectTimeout, LeaseLost
 from . import evidence, finish, instruments, leftovers, payloads, timeout, unknown
-from .claim import UNREAD, Claimed
+from .claimed import UNREAD, Claimed
 from .failures import let_go_of_memory
 from .models import Attempt, OutboxEvent
 from .pace import pace

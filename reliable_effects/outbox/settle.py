@@ -14,7 +14,7 @@ from ..conf import settings
 from ..effects.outcomes import Uncertain
 from ..exceptions import EffectTimeout
 from . import evidence, finish, tell, unknown
-from .claim import Claimed
+from .claimed import Claimed
 from .models import Attempt
 from .run import is_still_needed
 from .states import Notes, Reason, noted

@@ -11,7 +11,7 @@ from django.apps import apps
 from django.db.models import Model, QuerySet
 
 from ..effects.effect import Effect
-from .claim import Claimed
+from .claimed import Claimed
 from .models import OutboxEvent
 from .reconnect import mend
 from .row_reader import reader_of

@@ -13,7 +13,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import F
 
 from ..clock import DbNow, now_sql
-from .claim import Claimed
+from .claimed import Claimed
 from .finish import KEPT_FLAGS, OVER, held_by, is_now, told
 from .models import Delivery
 from .persist import surely

@@ -16,7 +16,7 @@ from datetime import timedelta
 
 from ..clock import DbNow
 from ..conf import settings
-from .claim import Seen
+from .claimed import Seen
 from .finish import jittered
 from .models import Delivery
 

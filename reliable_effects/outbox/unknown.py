@@ -16,7 +16,7 @@ from ..clock import DbNow, read_clock
 from ..conf import settings
 from ..effects.registry import registry
 from . import finish, tell
-from .claim import Claimed, Seen
+from .claimed import Claimed, Seen
 from .models import Attempt, Delivery
 from .persist import surely
 from .states import Reason, State

@@ -20,7 +20,7 @@ from ..conf import settings
 from ..effects.keys import call_key
 from ..effects.owed import OwedQuery
 from ..exceptions import LeaseLost
-from ..outbox.claim import Claimed, new_token
+from ..outbox.claimed import Claimed, new_token
 from ..outbox.failures import sanitise
 from ..outbox.models import Delivery
 from ..outbox.persist import surely

@@ -18,7 +18,7 @@ from ..conf import LONGEST_SPAN, settings
 from ..effects.keys import outgoing_key
 from ..effects.sending import Call
 from ..exceptions import SentInsideTransaction
-from ..outbox.claim import Claimed
+from ..outbox.claimed import Claimed
 from ..outbox.emit import in_open_transaction
 from . import clients, ledger
 from .answers import Answer, Exchanged, Unsent

@@ -21,7 +21,7 @@ from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from ..outbox import instruments
-from ..outbox.claim import Claimed
+from ..outbox.claimed import Claimed
 
 logger = logging.getLogger("reliable_effects")
 

@@ -18,7 +18,8 @@ from reliable_effects.effects.effect import Effect
 from reliable_effects.effects.keys import new_event_id
 from reliable_effects.effects.registry import registry
 from reliable_effects.outbox import deliver as deliver_module
-from reliable_effects.outbox.claim import Claimed, claim, look
+from reliable_effects.outbox.claim import claim, look
+from reliable_effects.outbox.claimed import Claimed
 from reliable_effects.outbox.deliver import deliver
 from reliable_effects.outbox.models import Delivery, OutboxEvent
 from reliable_effects.outbox.states import WAITING, Flag, Reason, State

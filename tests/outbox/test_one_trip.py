@@ -11,7 +11,8 @@ from django.db import connection, connections, transaction
 from django.test.utils import CaptureQueriesContext
 
 from reliable_effects.outbox import succeed
-from reliable_effects.outbox.claim import UNREAD, claim, look
+from reliable_effects.outbox.claim import claim, look
+from reliable_effects.outbox.claimed import UNREAD
 from reliable_effects.outbox.one_trip import claim_one, succeed_and_claim
 from reliable_effects.outbox.run import run
 from reliable_effects.outbox.states import Reason, State

@@ -10,7 +10,8 @@ from django.db import IntegrityError, transaction
 from reliable_effects.clock import DbNow
 from reliable_effects.effects.registry import registry
 from reliable_effects.outbox import finish, remedy, rescue, succeed, unknown
-from reliable_effects.outbox.claim import Claimed, Seen, claim
+from reliable_effects.outbox.claim import claim
+from reliable_effects.outbox.claimed import Claimed, Seen
 from reliable_effects.outbox.heartbeat import Turn
 from reliable_effects.outbox.models import Attempt, Delivery
 from reliable_effects.outbox.states import MOVES, Flag, Reason, State

@@ -14,7 +14,7 @@ from ... import signals
 from ...effects.effect import Effect
 from ...effects.event import Event
 from ...outbox import instruments, tell
-from ...outbox.claim import Claimed
+from ...outbox.claimed import Claimed
 from ...outbox.states import Notes, Reason
 
 logger = logging.getLogger("reliable_effects")

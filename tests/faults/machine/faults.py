@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
 from reliable_effects.outbox import finish, one_trip, prune, succeed, sweeps, unknown
-from reliable_effects.outbox.claim import Claimed, look
+from reliable_effects.outbox.claim import look
+from reliable_effects.outbox.claimed import Claimed
 from reliable_effects.outbox.models import Attempt
 from reliable_effects.outbox.states import Flag, Reason, State
 from tests.shop.models import Order

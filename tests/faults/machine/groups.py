@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
-from reliable_effects.outbox.claim import Claimed, claim, look
+from reliable_effects.outbox.claim import claim, look
+from reliable_effects.outbox.claimed import Claimed
 from reliable_effects.outbox.finish import release_together
 from reliable_effects.outbox.run import run
 from reliable_effects.outbox.settle import settle

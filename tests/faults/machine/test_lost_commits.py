@@ -18,7 +18,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from reliable_effects.clock import moved
 from reliable_effects.effects.registry import registry
-from reliable_effects.outbox.claim import Claimed, claim, look
+from reliable_effects.outbox.claim import claim, look
+from reliable_effects.outbox.claimed import Claimed
 from reliable_effects.outbox.heartbeat import Turn
 from reliable_effects.outbox.models import Delivery
 from reliable_effects.outbox.rescue import rescue

@@ -21,7 +21,7 @@ from reliable_effects.clock import moved, read_clock
 from reliable_effects.effects.registry import registry
 from reliable_effects.outbox import deliver as deliver_module
 from reliable_effects.outbox import dispatch, emit, heartbeat, low_water
-from reliable_effects.outbox.claim import Claimed
+from reliable_effects.outbox.claimed import Claimed
 from reliable_effects.outbox.pace import QUICK, pace
 from reliable_effects.outbox.states import State
 from reliable_effects.outbox.verdicts import Verdict

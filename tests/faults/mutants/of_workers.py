@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from tests.faults.mutants.mutant import Mutant, mutant
 
-_CLAIM, _FINISH, _SUCCEED = "outbox/claim.py", "outbox/finish.py", "outbox/succeed.py"
+_CLAIMED, _FINISH, _SUCCEED = "outbox/claimed.py", "outbox/finish.py", "outbox/succeed.py"
+_CLAIM, _PORTABLE = "outbox/claim_postgresql.py", "outbox/claim_portable.py"
 _ZOMBIE = "outbox/test_claim.py::test_a_zombie_changes_nothing_after_its_lease"
 _MAY_NOT_RUN = "outbox/test_claim.py::test_what_may_not_run_now_is_not_claimed"
 _UNDUE = "outbox/test_claim.py::test_what_became_undue_between_look_and_claim_is_not_claimed"
@@ -82,7 +83,7 @@ FENCE: tuple[Mutant, ...] = (
     mutant(
         "the same token at each claim",
         "P6: the second run of a worker is taken for its first",
-        (_CLAIM, "return secrets.randbits(63)", "return 7"),
+        (_CLAIMED, "return secrets.randbits(63)", "return 7"),
         by=("outbox/test_claim.py::test_a_new_claim_has_a_new_token",),
     ),
 )  # fmt: skip
@@ -98,7 +99,7 @@ CLAIM: tuple[Mutant, ...] = (
     mutant(
         "claim in any state",
         "R1: a late hint runs what has ended or runs",
-        (_CLAIM, "state=state, due_at__lte", "due_at__lte"),
+        (_PORTABLE, "state=state, due_at__lte", "due_at__lte"),
         by=(_ENDED, _MAY_NOT_RUN, _ANOTHER_QUESTION),
     ),
     mutant(
@@ -111,13 +112,13 @@ CLAIM: tuple[Mutant, ...] = (
     mutant(
         "claim before it is due",
         "R1: a hint that comes early runs what was snoozed",
-        (_CLAIM, "state=state, due_at__lte=DbNow(), look_at", "state=state, look_at"),
+        (_PORTABLE, "state=state, due_at__lte=DbNow(), look_at", "state=state, look_at"),
         by=(_UNDUE,),
     ),
     mutant(
         "claim what waits for a person",
         "design 4: an UNCERTAIN row whose look_at is empty runs again",
-        (_CLAIM, "due_at__lte=DbNow(), look_at__isnull=False\n", "due_at__lte=DbNow()\n"),
+        (_PORTABLE, "due_at__lte=DbNow(), look_at__isnull=False\n", "due_at__lte=DbNow()\n"),
         by=(_ANOTHER_QUESTION,),
     ),
     mutant(
@@ -171,13 +172,13 @@ CLAIM: tuple[Mutant, ...] = (
     mutant(
         "the attempt is not counted at the claim",
         "R3: a killed worker costs nothing, for ever",
-        (_CLAIM, 'attempts=F("attempts") + int(state == State.PENDING),', ""),
+        (_PORTABLE, 'attempts=F("attempts") + int(state == State.PENDING),', ""),
         by=(_COUNTED,),
     ),
     mutant(
         "a question is counted as an attempt",
         "R3: to verify spends what was left for running",
-        (_CLAIM, 'F("attempts") + int(state == State.PENDING)', 'F("attempts") + 1'),
+        (_PORTABLE, 'F("attempts") + int(state == State.PENDING)', 'F("attempts") + 1'),
         by=("outbox/test_claim.py::test_a_claim_to_verify_spends_no_attempt",),
     ),
 )  # fmt: skip
