@@ -50,7 +50,6 @@ def look(connection: BaseDatabaseWrapper, ids: Sequence[int]) -> list[Seen]:
 _ROW = "d.id, d.claim_token, d.queue, d.key, d.generation, d.attempts, d.flags, d.notes"
 _OF_EVENT = """e.id, e.name, e.version, e.subject_model, e.subject_pk, e.payload, e.correlation,
     e.trace_id, e.source, e.emitted_at"""
-EVENT_SQL = f"SELECT {_OF_EVENT} FROM {_EVENT} e WHERE e.id = %s"
 
 
 def _taken_by(now: str, *, token: str, lease: str, flags: str) -> str:
@@ -69,11 +68,13 @@ def one_sql(connection: BaseDatabaseWrapper) -> str:
     taken = _taken_by(now, token="%s", lease="%s", flags="%s")  # noqa: S106  # no password
     return f"""
     WITH l AS MATERIALIZED (
-        SELECT id, state, due_at, look_at FROM {_DELIVERY} WHERE id = %s FOR UPDATE SKIP LOCKED
+        SELECT id, state, due_at, look_at, event_id FROM {_DELIVERY}
+        WHERE id = %s FOR UPDATE SKIP LOCKED
     )
-    UPDATE {_DELIVERY} d SET {taken} FROM l
+    UPDATE {_DELIVERY} d SET {taken}
+    FROM l LEFT JOIN {_EVENT} e ON e.id = l.event_id
     WHERE d.id = l.id AND {_free(now, state="%s")}
-    RETURNING {_ROW}, {now}"""
+    RETURNING {_ROW}, {now}, {_OF_EVENT}"""
 
 
 def one_parameters(w: Wanted) -> list[Any]:
@@ -111,21 +112,16 @@ def take(
             ],
         )
         rows = {row[0]: row for row in cursor.fetchall()}
-    return [
-        claimed_of(connection, w, rows[w.id][:_WIDTH], rows[w.id][_WIDTH:])
-        for w in wanted
-        if w.id in rows
-    ]
+    return [claimed_of(connection, w, rows[w.id]) for w in wanted if w.id in rows]
 
 
 _WIDTH = 9  # of what is told of a delivery, before its event
 
 
-def claimed_of(
-    connection: BaseDatabaseWrapper, w: Wanted, row: Sequence[Any], event: Sequence[Any] | None
-) -> Claimed:
-    """What was wanted, and is ours, of the rows that one of the claims above answered."""
-    pk, token, queue, key, generation, attempts, flags, notes, now = row
+def claimed_of(connection: BaseDatabaseWrapper, w: Wanted, row: Sequence[Any]) -> Claimed:
+    """What was wanted, and is ours, of a row that one of the claims above answered."""
+    pk, token, queue, key, generation, attempts, flags, notes, now = row[:_WIDTH]
+    event = row[_WIDTH:]
     return Claimed(
         using=connection.alias,
         id=pk,
@@ -137,7 +133,7 @@ def claimed_of(
         attempt=attempts,
         flags=flags,
         notes=notes_of(_from_json(notes, None, connection)) or {},
-        event=_event(connection, event) if event and event[0] is not None else None,
+        event=_event(connection, event) if event[0] is not None else None,
         claimed_at=in_utc(now),
         due_at=w.due_at,
     )

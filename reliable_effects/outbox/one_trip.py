@@ -1,5 +1,5 @@
 """
-One message to PostgreSQL: complete one delivery, claim the next, read its event and its subject.
+One message to PostgreSQL: complete one delivery, claim the next with its event, read its subject.
 
 Several statements in one simple query are one round trip (PostgreSQL, "Message Flow"). The updates
 are committed in the middle of it: neither waits for the project's own table nor is undone by it, and
@@ -17,7 +17,7 @@ from django.db import Error, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from .claim import claim, retake
-from .claim_postgresql import EVENT_SQL, claimed_of, one_parameters, one_sql
+from .claim_postgresql import claimed_of, one_parameters, one_sql
 from .claimed import Claimed, Seen, Wanted
 from .finish import told
 from .passing import may_pass
@@ -84,16 +84,16 @@ def _in_one_trip(done: Claimed | None, row: Seen, wanted: Wanted) -> tuple[bool,
     updates = [(one_sql(connection), one_parameters(wanted))]
     if done is not None:
         updates.insert(0, (f"{complete_sql(connection)} RETURNING d.id", [done.id, done.token]))
-    reads = [(EVENT_SQL, [row.event_id])]
+    reads = []
     reader = _reader_of(wanted, row.using)
     if reader is not None and reader.by_event is not None:
         reads.append((reader.by_event.sql, reader.by_event.with_value(row.event_id)))
     answers = _sent(connection, updates, reads)
     won = done is not None and bool(answers[0])
-    taken, (event, *subject) = answers[len(updates) - 1], answers[len(updates) :]
+    taken, subject = answers[len(updates) - 1], answers[len(updates) :]
     if not taken:
         return won, None
-    claimed = claimed_of(connection, wanted, taken[0], event[0] if event else None)
+    claimed = claimed_of(connection, wanted, taken[0])
     if reader is not None and subject and claimed.event and claimed.event.subject_model:
         found = reader.made_of(subject[0])
         claimed.subject = MISSING if found is None else found
