@@ -29,10 +29,11 @@ from .publisher import Hint, HintRefused
 if find_spec("celery"):  # An extra: without it there is no app, and nothing below is reached.
     from celery import Celery, _state
     from kombu import Connection
-    from kombu.common import Broadcast
+    from kombu.common import Broadcast, maybe_declare
 
 DELIVER_TASK = "reliable_effects.deliver"
 
+_MILLISECOND = timedelta(milliseconds=1)
 STALE = timedelta(minutes=10)  # by then the relay has hinted what was not done, more than once
 
 # Every step on the way to the broker takes at most this long. Callers wait as long in all.
@@ -183,7 +184,9 @@ class _Link:
         # Our own protocol 2, whatever the project's setting: workers take both. No `expires`:
         # it is compared with the worker's clock, and one that runs ahead would drop every hint.
         message = app.amqp.as_task_v2("", DELIVER_TASK, args=(), kwargs={}, ignore_result=True)
-        self._headers: dict[str, Any] = message.headers
+        # What is empty there no worker asks for, and it costs a quarter of the time on RabbitMQ.
+        headers: dict[str, Any] = message.headers
+        self._headers = {name: value for name, value in headers.items() if value not in (None, {})}
         self._embed = json.dumps(message.body[2])
         self._priority: int = app.conf.task_default_priority or 0
 
@@ -195,23 +198,25 @@ class _Link:
             # looks whether it is alive. Each of the two is a third of what a message costs.
             client = channel.Client(connection_pool=channel.pool, single_connection_client=True)
             channel.Client = lambda **_: client
-        self._producer = self._connection.Producer(channel)
+        self._channel = channel
 
     def send(self, queue: str, hint: Hint) -> None:
         exchange, routing_key = self._addresses.get(queue) or self._declare(queue)
         task_id = str(uuid4())
-        self._producer.publish(
+        # What a producer does with its message in the end; the way there is longer than this.
+        message = self._channel.prepare_message(
             f"[[{json.dumps(hint)}], {{}}, {self._embed}]",
+            priority=self._priority,
             content_type="application/json",
             content_encoding="utf-8",
-            exchange=exchange,
-            routing_key=routing_key,
             headers={**self._headers, "id": task_id, "root_id": task_id, "argsrepr": f"({hint},)"},
-            correlation_id=task_id,
-            priority=self._priority,
-            delivery_mode=1,  # transient: what a restart of the broker loses, the relay finds
-            expiration=STALE.total_seconds(),
+            properties={
+                "correlation_id": task_id,
+                "delivery_mode": 1,  # transient: what a restart of the broker loses, the relay finds
+                "expiration": str(int(STALE / _MILLISECOND)),
+            },
         )
+        self._channel.basic_publish(message, exchange=exchange, routing_key=routing_key)
 
     def drop(self) -> None:
         # Whatever goes wrong here, the connection is not used again.
@@ -227,7 +232,7 @@ class _Link:
         try:
             queue = self._app.amqp.queues[name]  # the project's, or made as its settings say
             if not isinstance(queue, Broadcast):
-                self._producer.maybe_declare(queue)
+                maybe_declare(queue, self._channel)
         except refusals as error:
             raise HintRefused(f"{type(error).__name__}: {error}") from error
         if queue.exchange.type == "direct":
