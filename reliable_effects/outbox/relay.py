@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from time import monotonic
 
 from django.db import connections, transaction
 
@@ -77,16 +78,19 @@ class Taken:
 def take(using: str, queue: str, limit: int) -> list[Taken]:
     """Mark up to *limit* rows of *queue* whose time to be looked at has come."""
     mark = _mark_in_one if connections[using].vendor == "postgresql" else _mark
-    found = mark(using, queue, limit)
-    low_water.note(using, queue, found[-1].looked_at if len(found) == limit else None)
+    low, began_at = low_water.of(using, queue), monotonic()
+    found = mark(using, queue, limit, low)
+    low_water.note(
+        using, queue, found[-1].looked_at if found else None, is_all=len(found) < limit, low=low,
+        seconds=monotonic() - began_at,
+    )  # fmt: skip
     return found
 
 
-def _mark(using: str, queue: str, limit: int) -> list[Taken]:
+def _mark(using: str, queue: str, limit: int, low: datetime | None) -> list[Taken]:
     grace = settings().relay_grace
     rows = Delivery.objects.using(using)
     waiting = rows.in_line(queue).filter(look_at__lte=DbNow())
-    low = low_water.of(using, queue)
     if low is not None:
         waiting = waiting.filter(look_at__gte=low)
     with transaction.atomic(using=using):
@@ -107,11 +111,10 @@ def _mark(using: str, queue: str, limit: int) -> list[Taken]:
     ]
 
 
-def _mark_in_one(using: str, queue: str, limit: int) -> list[Taken]:
+def _mark_in_one(using: str, queue: str, limit: int, low: datetime | None) -> list[Taken]:
     """The same in one round trip instead of four or more; a worker's bite is 50 rows (ADR 0025)."""
     connection = connections[using]
     now = now_sql(connection)
-    low = low_water.of(using, queue)
     with connection.cursor() as cursor:
         cursor.execute(
             f"""

@@ -24,7 +24,7 @@ from typing import NoReturn
 from django.db import Error
 
 from ..conf import settings
-from . import dispatch, forking, outage, sweeper, timeout
+from . import dispatch, forking, low_water, outage, sweeper, timeout
 from .deliver import deliver
 from .reconnect import reconnect
 from .relay import in_hints, take, waiting_queues
@@ -40,6 +40,7 @@ _TOO_SHORT = 1.0  # seconds; children that live less are not replaced any faster
 def work(queues: Sequence[str], stopped: Callable[[], bool], *, drain: bool = False) -> None:
     """Carry out what is due until *stopped* (or, to *drain*, until nothing is)."""
     rest = _SHORTEST
+    is_sure = False  # that nothing is due: it was looked for from the beginning
     appetite: dict[tuple[str, str], int] = {}
     left_alone: dict[str, float] = {}  # databases that failed, and until when
     rests: dict[str, float] = {}  # of those, the last
@@ -66,8 +67,12 @@ def work(queues: Sequence[str], stopped: Callable[[], bool], *, drain: bool = Fa
                 rests.pop(using, None)
         if worked:
             rest = _SHORTEST
-        elif drain:
+            is_sure = False
+        elif drain and is_sure:
             return
+        elif drain:
+            low_water.forget()
+            is_sure = True
         else:
             time.sleep(rest)
             rest = min(2 * rest, _LONGEST)
@@ -86,7 +91,8 @@ def _work_once(
     and taken, and put back (measured: 50 a bite spent half its time on that).
     """
     taken_in_all = 0
-    for queue in list(waiting_queues(using, queues)):
+    whose = (using, *queues)
+    for queue in low_water.queues(whose, lambda: list(waiting_queues(using, queues))):
         if stopped():
             break
         taken = take(using, queue, appetite.get((using, queue), dispatch.IDS_PER_HINT))

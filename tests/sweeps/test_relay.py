@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from itertools import count
 
 import pytest
 from django.db import connection, connections
@@ -336,6 +337,21 @@ def test_a_scan_that_finds_little_is_followed_by_a_full_one():
     taken()
 
     assert taken() == [late]
+
+
+def test_where_a_scan_from_the_beginning_is_dear_it_is_made_now_and_then(seconds, monkeypatch):
+    """An old snapshot keeps what is dead in front; and nobody may wait long for what commits late."""
+    monkeypatch.setattr(low_water, "_CHEAP", 0.02)
+    monkeypatch.setattr("reliable_effects.outbox.relay.monotonic", count(step=0.05).__next__)
+    pending_delivery(look_at=DbNow() - SECOND)
+    taken()
+    late = pending_delivery(look_at=DbNow() - HOUR).pk
+
+    at_once = taken()
+    seconds[0] += 20 * 0.05
+    later = taken()
+
+    assert (at_once, later) == ([], [late])
 
 
 def test_the_marks_of_two_queues_are_apart():

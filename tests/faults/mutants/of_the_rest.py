@@ -197,7 +197,7 @@ SWEEPS: tuple[Mutant, ...] = (
     mutant(
         "the mark is believed for ever",
         "P1: what commits late lies below it and is never found",
-        ("outbox/low_water.py", "return mark if monotonic() < until else None", "return mark"),
+        ("outbox/low_water.py", "mark is not None and monotonic() < mark.until", "mark is not None"),
         by=(("sweeps/test_relay.py::"
             "test_a_row_put_in_below_the_mark_is_found_within_half_a_minute"),),
     ),

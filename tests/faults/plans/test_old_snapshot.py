@@ -8,6 +8,7 @@ stays in the index as dead entries, in front of what is due now; nobody may clea
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import count
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from django.db import connection, transaction
 from reliable_effects.outbox import low_water
 from reliable_effects.outbox.claim import claim, look
 from reliable_effects.outbox.models import Delivery, OutboxEvent
-from reliable_effects.outbox.relay import take
+from reliable_effects.outbox.relay import take, waiting_queues
 from reliable_effects.outbox.states import State
 from tests.outbox.conftest import an_event, pending_delivery
 
@@ -117,5 +118,28 @@ def test_the_relay_wades_through_the_dead_once_not_at_each_turn(evidence):
 
     assert first > _DEAD / 50, "nothing dead was in the way"
     assert max(others) < 50 * 2 * _A_PAGE_EACH
+    assert [row.id for row in taken] == ids
+    evidence.add()
+
+
+@pytest.mark.usefixtures("old_snapshot")
+def test_a_worker_that_is_never_behind_does_not_wade_each_time(evidence, monkeypatch):
+    """It finds one or two rows whenever it looks, and what is done since stays behind its mark."""
+    monkeypatch.setattr(low_water, "_CHEAP", 0.0)
+    monkeypatch.setattr(low_water, "monotonic", count(step=1e-6).__next__)  # hardly any time
+    _churn(an_event())
+
+    read, ids, taken = [], [], []
+    for _ in range(4):
+        ids.append(pending_delivery().pk)
+        read.append(pages(lambda: taken.extend(take("default", "effects", 50))))
+    asked = [
+        pages(lambda: low_water.queues("me", lambda: list(waiting_queues("default")))),
+        low_water.queues("me", lambda: pytest.fail("it has just been asked")),
+    ]
+
+    assert read[0] > _DEAD / 100, "nothing dead was in the way"
+    assert max(read[1:]) < 2 * _A_PAGE_EACH
+    assert asked[0] > _DEAD / 100
     assert [row.id for row in taken] == ids
     evidence.add()
