@@ -11,8 +11,6 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,13 +25,20 @@ _PARTNERS = "../example_project/partners/"
 
 
 @dataclass(frozen=True, kw_only=True)
+class Conditions:
+    """What it takes to see a bug."""
+
+    faults: str
+    seconds: int
+    pace: float  # seconds between a customer's orders
+
+
+@dataclass(frozen=True, kw_only=True)
 class Plant:
     name: str
     expected: Kind
     edits: tuple[Edit, ...]
-    faults: str = "kill_child"  # what it takes to see it
-    seconds: int = 20
-    pace: float = 1.4  # seconds between a customer's orders: enough for most, few to wait for
+    under: Conditions
 
     def put_into(self, tree: Path) -> None:
         """
@@ -47,11 +52,11 @@ class Plant:
 
 def _plant(
     name: str, expected: Kind, *edits: tuple[str, str, str], faults: str = "kill_child",
-    seconds: int = 20, pace: float = 1.4,
+    seconds: int = 20, pace: float = 1.4,  # enough orders for most, few to wait for
 ) -> Plant:  # fmt: skip
     return Plant(
-        name=name, expected=expected, edits=tuple(Edit(*edit) for edit in edits), faults=faults,
-        seconds=seconds, pace=pace,
+        name=name, expected=expected, edits=tuple(Edit(*edit) for edit in edits),
+        under=Conditions(faults=faults, seconds=seconds, pace=pace),
     )  # fmt: skip
 
 
@@ -216,31 +221,26 @@ def main(name: str, *, database: str, broker: str) -> int:
               f"{', '.join(p.name for p in PLANTS)}.")  # fmt: skip
         return 2
     chosen = [plant for plant in PLANTS if plant.name in names]
-    conditions = dict.fromkeys((plant.faults, plant.seconds, plant.pace) for plant in chosen)
     # A checker that always finds something would catch all of them.
-    accused = [under for under in conditions if not _is_acquitted(*under, database, broker)]
+    conditions = dict.fromkeys(plant.under for plant in chosen)
+    accused = [under for under in conditions if not _is_acquitted(under, database, broker)]
     escaped = [plant.name for plant in chosen if not _is_caught(plant, database, broker)]
     print(f"{len(conditions)} runs without a bug, {len(accused)} of them not found sound.")
     print(f"{len(chosen)} plants, {len(escaped)} of them not caught. {', '.join(escaped)}".rstrip())
     return 1 if escaped or accused else 0
 
 
-def _is_acquitted(faults: str, seconds: int, pace: float, database: str, broker: str) -> bool:
+def _is_acquitted(under: Conditions, database: str, broker: str) -> bool:
     """Whether the code as it is, under the same conditions, is found sound."""
-    told = f"no bug ({faults}, {seconds} s, pace {pace})"
-    with _copy() as tree:
-        found = _findings(tree, told, faults, seconds, pace, database, broker)
-    print(f"{told}: {'sound' if found == {} else f'NOT SOUND ({_counted(found)})'}", flush=True)
+    found = _found(None, under, database, broker)
+    verdict = "sound" if found == {} else "NOT SOUND"
+    print(f"no bug, {under.faults}, {under.seconds} s: {verdict} ({_counted(found)})", flush=True)
     return found == {}
 
 
 def _is_caught(plant: Plant, database: str, broker: str) -> bool:
     begun = time.monotonic()
-    with _copy() as tree:
-        plant.put_into(tree)
-        found = _findings(
-            tree, plant.name, plant.faults, plant.seconds, plant.pace, database, broker
-        )
+    found = _found(plant, plant.under, database, broker)
     caught = plant.expected in (found or {})
     verdict = "caught" if caught else "NOT CAUGHT"
     seconds = time.monotonic() - begun
@@ -249,34 +249,32 @@ def _is_caught(plant: Plant, database: str, broker: str) -> bool:
     return caught
 
 
-def _findings(
-    tree: Path, told: str, faults: str, seconds: int, pace: float, database: str, broker: str
+def _found(
+    plant: Plant | None, under: Conditions, database: str, broker: str
 ) -> dict[str, int] | None:
-    """What the checker found in a run from *tree*, by kind; None where the run did not end."""
-    figures = tree / "figures.json"
-    command = [sys.executable, "-m", "tests.chaos", "--seconds", str(seconds)]
-    command += ["--faults", faults, "--database", database, "--broker", broker]
-    command += ["--seed", "7", "--pace", str(pace), "--json", str(figures), "--soon"]
-    ran = subprocess.run(
-        command, cwd=tree, capture_output=True, text=True, timeout=_PATIENCE, check=False
-    )
-    if not figures.exists():
-        print(f"{told}: the run did not end\n{ran.stdout[-2000:]}\n{ran.stderr[-2000:]}")
-        return None
-    counts = json.loads(figures.read_text())["findings"]
+    """What the checker found in a run with *plant*, by kind; None where the run did not end."""
+    with TemporaryDirectory(prefix="effects-plant-") as folder:
+        tree = copy_of_the_code(Path(folder) / "tree")
+        if plant is not None:
+            plant.put_into(tree)
+        figures = tree / "figures.json"
+        command = [sys.executable, "-m", "tests.chaos", "--seconds", str(under.seconds)]
+        command += ["--faults", under.faults, "--database", database, "--broker", broker]
+        command += ["--seed", "7", "--pace", str(under.pace), "--json", str(figures), "--soon"]
+        ran = subprocess.run(
+            command, cwd=tree, capture_output=True, text=True, timeout=_PATIENCE, check=False
+        )
+        if not figures.exists():
+            print(f"the run did not end\n{ran.stdout[-2000:]}\n{ran.stderr[-2000:]}")
+            return None
+        counts = json.loads(figures.read_text())["findings"]
     return {kind: count for kind, count in counts.items() if count}
 
 
 def _counted(found: dict[str, int] | None) -> str:
     if found is None:
         return "no result"
-    return ", ".join(f"{kind} {count}" for kind, count in found.items())
-
-
-@contextmanager
-def _copy() -> Iterator[Path]:
-    with TemporaryDirectory(prefix="effects-plant-") as folder:
-        yield copy_of_the_code(Path(folder) / "tree")
+    return ", ".join(f"{kind} {count}" for kind, count in found.items()) or "nothing"
 
 
 def copy_of_the_code(tree: Path) -> Path:
