@@ -129,10 +129,7 @@ _RECONCILE = (
     ),
     _plant(
         "found-again-under-another-key", Kind.REKEYED,
-        ("effects/keys.py", "    hashed = sha1(NAMESPACE.bytes + _UNIT.join(",
-         "    hashed = sha1(os.urandom(8) + _UNIT.join("),
-        ("reconcile/mend.py", "key: found for key, found in debts.items() if key == found.owing.key and",
-         "key: found for key, found in debts.items() if"),
+        ("reconcile/mend.py", "                key=key,\n", '                key=__import__("uuid").uuid4(),\n'),
         faults="lose_tables", seconds=40,
     ),
 )  # fmt: skip
