@@ -34,15 +34,13 @@ def merged(results: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
     Runs of different works as one. Each goal is a ratio within one work, so it stays within a run.
 
     Raises:
-        ValueError: they are of several commits, machines or sizes, or measured one work twice.
+        ValueError: they are of several commits or machines, or measured one work twice.
     """
     first = results[0]
     machines = [result["machine"] for result in results]
     for name in ("commit", "cpu", "cores", "python", "kernel"):
         if len(found := {str(machine[name]) for machine in machines}) > 1:
             raise ValueError(f"These results differ in {name}: {', '.join(sorted(found))}.")
-    if len(sizes := {result["size"] for result in results}) > 1:
-        raise ValueError(f"These results differ in size: {', '.join(sorted(sizes))}.")
     works = [work for result in results for work in {row["work"] for row in result["rows"]}]
     if twice := sorted({work for work in works if works.count(work) > 1}):
         raise ValueError(f"These works were measured twice: {', '.join(twice)}.")
@@ -56,7 +54,7 @@ def merged(results: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
         machine.setdefault("postgres", each.get("postgres", {}))
     return {
         "machine": machine,
-        "size": first["size"],
+        "size": " and ".join(dict.fromkeys(result["size"] for result in results)),
         "rows": [row for result in results for row in result["rows"]],
         "not_run": {what: why for result in results for what, why in result["not_run"].items()},
     }

@@ -83,11 +83,13 @@ def test_runs_of_different_works_make_one_page():
     one["machine"]["command"] += " --json /home/ada/one.json"
     other["machine"]["command"] = "python -m benchmarks.side_by_side drain"
     other["machine"]["versions"] = {"huey": "3.5"}
+    other["size"] = "usual"
 
     text = render(merged([one, other]))
 
     commands = (f"`python -m benchmarks.side_by_side {work}`" for work in ("request", "drain"))
     assert f"Command: {', '.join(commands)}." in text
+    assert "size *tiny and usual*" in text
     assert "celery 5.7.0, huey 3.5." in text
     assert "### Request" in text
     assert "### Drain" in text
@@ -99,7 +101,6 @@ def test_runs_of_different_works_make_one_page():
     [
         ({"machine": {"commit": "123456abcdef"}}, "differ in commit: 123456abcdef, abcdef123456"),
         ({"machine": {"cpu": "Another"}}, "differ in cpu"),
-        ({"size": "full"}, "differ in size: full, tiny"),
         ({}, "measured twice: request"),
     ],
 )
