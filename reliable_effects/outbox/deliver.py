@@ -39,6 +39,7 @@ GROUP_BOUND = 0.02  # seconds from the first success of a group to its completio
 IDS_AT_MOST = 1000  # in one hint; ours have far fewer
 
 HandOn = Callable[[str, str, Sequence[int]], bool]
+Missed = Callable[[Sequence[Seen]], None]
 
 
 def on_hint(hint: Any) -> None:
@@ -73,28 +74,38 @@ def _problem(hint: Any) -> str:
     return ""
 
 
-def deliver(using: str, ids: Iterable[int], *, hand_on: HandOn = dispatch.send) -> int:
-    """Carry out those of *ids* that are due, free and known here; how many were begun."""
+def _let_be(_rows: Sequence[Seen]) -> None:
+    """The relay will look at them again, if nobody else does."""
+
+
+def deliver(
+    using: str, ids: Iterable[int], *, hand_on: HandOn = dispatch.send, missed: Missed = _let_be
+) -> int:
+    """
+    Carry out those of *ids* that are due, free and known here; how many were begun.
+
+    *missed* is told of those that were due, and that somebody else had when they were to be claimed.
+    """
     with timeout.guarded():
         seen = look(using, ids)
         for queue in {row.queue for row in seen}:
             note_claim(using, queue)  # of whatever came of it: somebody is there
         known = [row for row in seen if row.effect is not None]
         free, paused = held_back.in_two(using, known)
-        begun = _run_line(using, free, hand_on)
+        begun = _run_line(using, free, hand_on, missed)
         # After what may run: it waits for nobody.
         for row in seen:
             if row.effect is None:
                 unknown.put_off(row)
         resumed = held_back.put_off(using, paused)
-        return begun + _run_line(using, resumed, hand_on)
+        return begun + _run_line(using, resumed, hand_on, missed)
 
 
-def _run_line(using: str, rows: Sequence[Seen], hand_on: HandOn) -> int:
+def _run_line(using: str, rows: Sequence[Seen], hand_on: HandOn, missed: Missed) -> int:
     line = _Line.of(rows)
     _hand_on(using, line.others, hand_on)
-    begun = _run_group(using, line.group, hand_on) if line.group else 0
-    return begun + _run_singly(using, line.singles, hand_on)
+    begun = _run_group(using, line.group, hand_on, missed) if line.group else 0
+    return begun + _run_singly(using, line.singles, hand_on, missed)
 
 
 @dataclass(slots=True)
@@ -135,7 +146,7 @@ class _Line:
         return line
 
 
-def _run_singly(using: str, rows: Sequence[Seen], hand_on: HandOn) -> int:
+def _run_singly(using: str, rows: Sequence[Seen], hand_on: HandOn, missed: Missed) -> int:
     bound = time.monotonic() + BATCH_BOUND
     waiting = list(rows)
     begun = 0
@@ -146,9 +157,9 @@ def _run_singly(using: str, rows: Sequence[Seen], hand_on: HandOn) -> int:
                 break
             row = waiting.pop(0)
             if row.alone:
-                begun += _run_alone(row)
-            else:
-                held = claim_one(row)
+                begun += _run_alone(row, missed)
+            elif (held := claim_one(row)) is None:
+                missed([row])
             continue
         begun += 1
         verdict = run(held)
@@ -158,6 +169,8 @@ def _run_singly(using: str, rows: Sequence[Seen], hand_on: HandOn) -> int:
             won, held_next = succeed_and_claim(held, following)
             settle.tell_success(held, verdict, won=won)
             held = held_next
+            if held is None:
+                missed([following])
         else:
             settle.settle(held, verdict)
             held = None
@@ -166,7 +179,7 @@ def _run_singly(using: str, rows: Sequence[Seen], hand_on: HandOn) -> int:
     return begun
 
 
-def _run_alone(row: Seen) -> int:
+def _run_alone(row: Seen, missed: Missed) -> int:
     assert row.effect is not None  # noqa: S101  # unknown names were set apart
     with own_turn(row.effect.lease) as is_ours:
         if not is_ours:
@@ -174,14 +187,18 @@ def _run_alone(row: Seen) -> int:
             return 0
         held = claim_one(row)
         if held is None:
+            missed([row])
             return 0
         settle.settle(held, run(held))
         return 1
 
 
-def _run_group(using: str, rows: Sequence[Seen], hand_on: HandOn) -> int:
+def _run_group(using: str, rows: Sequence[Seen], hand_on: HandOn, missed: Missed) -> int:
     """Harmless ones: claimed at once, completed at the end or soon after the first success."""
     held = claim(rows, group=True)
+    if len(held) < len(rows):
+        ours = {claimed.id for claimed in held}
+        missed([row for row in rows if row.id not in ours])
     load_subjects(using, held)
     bound = time.monotonic() + BATCH_BOUND
     done: list[tuple[Claimed, Succeeded]] = []

@@ -115,6 +115,8 @@ def flush() -> bool:
 
 def put_back(using: str, ids: Sequence[int]) -> None:
     """They were marked, and not hinted after all. What a worker has had meanwhile is its own."""
+    if not ids:
+        return
     if connections[using].vendor == "postgresql":
         _put_back_in_one(using, ids)
         return

@@ -25,6 +25,7 @@ from django.db import Error
 
 from ..conf import settings
 from . import dispatch, forking, low_water, outage, sweeper, timeout
+from .claimed import Seen
 from .deliver import deliver
 from .reconnect import reconnect
 from .relay import in_hints, take, waiting_queues
@@ -42,6 +43,7 @@ def work(queues: Sequence[str], stopped: Callable[[], bool], *, drain: bool = Fa
     rest = _SHORTEST
     is_sure = False  # that nothing is due: it was looked for from the beginning
     appetite: dict[tuple[str, str], int] = {}
+    missed: dict[str, list[int]] = {}
     left_alone: dict[str, float] = {}  # databases that failed, and until when
     rests: dict[str, float] = {}  # of those, the last
     while not stopped():
@@ -54,7 +56,7 @@ def work(queues: Sequence[str], stopped: Callable[[], bool], *, drain: bool = Fa
                 continue
             try:
                 with timeout.guarded():
-                    worked += _work_once(using, queues, stopped, appetite)
+                    worked += _work_once(using, queues, stopped, appetite, missed)
             except Error as error:
                 outage.tell(f"the database {using} failed; trying again", error)
                 reconnect(using)
@@ -83,6 +85,7 @@ def _work_once(
     queues: Sequence[str],
     stopped: Callable[[], bool],
     appetite: dict[tuple[str, str], int],
+    missed: dict[str, list[int]],
 ) -> int:
     """
     One bite of each queue in turn, so that a long one does not starve the others.
@@ -90,6 +93,13 @@ def _work_once(
     A bite is twice what was got through last time: what slow effects leave would only be put back,
     and taken, and put back (measured: 50 a bite spent half its time on that).
     """
+
+    def remember(rows: Sequence[Seen]) -> None:
+        missed.setdefault(using, []).extend(row.id for row in rows)
+
+    # A sibling that looks for work with a picture of a moment ago locks what we have marked since, and
+    # lets go when it sees that. Left as they are, these rows would wait for their grace.
+    dispatch.put_back(using, missed.pop(using, []))
     taken_in_all = 0
     whose = (using, *queues)
     for queue in low_water.queues(whose, lambda: list(waiting_queues(using, queues))):
@@ -99,7 +109,7 @@ def _work_once(
         taken_in_all += len(taken)
         left = _PutBack()
         for ids in in_hints(taken):
-            deliver(using, ids, hand_on=left)
+            deliver(using, ids, hand_on=left, missed=remember)
         # Not what was begun: what is paused is got through, too, and must not spoil the appetite.
         got_through = len(taken) - left.count
         appetite[using, queue] = min(max(2 * got_through, 2), dispatch.IDS_PER_HINT)

@@ -312,7 +312,7 @@ def test_a_paused_crowd_is_not_in_the_way_where_there_is_no_broker(make_effect):
     appetite: dict[tuple[str, str], int] = {}
 
     for _ in range(4):
-        _work_once("default", (), lambda: False, appetite)
+        _work_once("default", (), lambda: False, appetite, {})
 
     assert runs_of(row) == 1
     assert Delivery.objects.filter(pk__in=[each.pk for each in crowd], attempts=0).count() == 120
