@@ -177,7 +177,7 @@ _sweepers: list[SweeperProcess | SweeperThread] = []
 
 
 @celeryd_after_setup.connect(weak=False)
-def _sweep_beside_the_pool(instance: Any, **_: Any) -> None:
+def _before_the_pool(instance: Any, **_: Any) -> None:
     """Before the pool is started and anything is opened: that is the moment to fork."""
     if not instance.pool_cls.uses_semaphore:  # it is prefork's, of all pools
         return

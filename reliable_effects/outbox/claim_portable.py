@@ -1,4 +1,8 @@
-"""Look and claim through the ORM, for MariaDB and SQLite: the twin of `claim_postgresql`."""
+"""
+Look and claim through the ORM, for MariaDB and SQLite: the twin of `claim_postgresql`.
+
+What is seldom asked, who holds a row or has it locked, is asked here on PostgreSQL too.
+"""
 
 from __future__ import annotations
 
